@@ -28,6 +28,15 @@ def _no_cache_of_the_user():
     os.environ["ARCHSWEEP_CACHE"] = "off"
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _no_waiting_for_the_disk():
+    """No test cuts the power, so nothing that this process writes has to be on the disk before it goes on; processes
+    that tests start and kill write as ever."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "fsync", os.fstat)  # which refuses what is no open file, too
+        yield
+
+
 @pytest.fixture(autouse=True)
 def _no_plugin_of_another_test():
     """Plug-ins of a test are gone at its end; there is no public way, because a process never needs one."""
@@ -112,7 +121,26 @@ def find_golden_cases() -> Callable[..., list[Path]]:
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "golden(*systems, **options): run once per golden case of these systems")
+    config.addinivalue_line("markers", "default_run(*ids): of the test's parameters only these are not slow")
     config.addinivalue_line("markers", "zoo(*others, slow): run once per named model, and per other name")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """`@pytest.mark.default_run(*ids)`: all other parameters of the test are slow, because their code has run already.
+
+    An id that no parameter has is an error where the others were collected: it would make every parameter slow.
+    """
+    collected: dict[tuple[str, tuple[str, ...]], set[str]] = {}
+    for item in items:
+        marker = item.get_closest_marker("default_run")
+        if marker is not None and isinstance(item, pytest.Function):
+            collected.setdefault((item.nodeid.partition("[")[0], marker.args), set()).add(item.callspec.id)
+            if item.callspec.id not in marker.args:
+                item.add_marker(pytest.mark.slow)
+    for (test, ids), found in collected.items():
+        if len(found) > len(ids) and (unknown := sorted(set(ids) - found)):
+            raise pytest.UsageError(f"{test}: default_run names what is no parameter: {', '.join(unknown)}")
 
 
 class GoldenCase:

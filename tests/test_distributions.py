@@ -78,6 +78,7 @@ def test_the_wheel_alone_runs_a_shipped_sweep(wheel, tmp_path):
     assert "11 trials remain" in done.stderr
 
 
+@pytest.mark.slow
 def test_the_sdist_has_what_tests_need_and_builds_the_same_wheel(sdist, wheel, tmp_path):
     tracked = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True)
     if tracked.returncode == 0:  # an sdist has no repository

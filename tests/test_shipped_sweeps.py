@@ -281,6 +281,7 @@ def test_a_second_profile_has_the_detection_of_the_same_table(path: Path) -> Non
         assert {"box_ap"} <= set(published.values) <= {"box_ap", "mask_ap"}
 
 
+@pytest.mark.default_run("deepvit/depth", "deepvit/width", "regionvit/scale")
 @pytest.mark.thorough
 @pytest.mark.parametrize("path", params([ROOT / "sweeps" / f"{name}.yaml" for name in RELEASED]))
 def test_paper_rows_are_the_released_models(path: Path) -> None:
@@ -301,6 +302,7 @@ def test_a_smoke_trial_of_the_other_sweeps_runs(path: Path, tmp_path: Path) -> N
     smoke_trial_runs(path, tmp_path)
 
 
+@pytest.mark.slow
 @pytest.mark.thorough
 @pytest.mark.parametrize("path", params(WITH_STUDIES))
 def test_all_studies_of_a_smoke_file_run(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

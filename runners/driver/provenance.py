@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import functools
 import importlib.metadata
 import json
 import os
@@ -81,6 +82,7 @@ def append_session(run_dir: RunDir, description: dict[str, Any]) -> None:
         stream.write(masked(json.dumps(description, sort_keys=True)) + "\n")
 
 
+@functools.cache  # of what is imported, which no installation changes
 def _version(package: str) -> str | None:
     try:
         return importlib.metadata.version(package)

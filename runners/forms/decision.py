@@ -9,6 +9,7 @@ docs/decisions/0024-fused-trials.md.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
@@ -31,6 +32,7 @@ from runners.training.precision import resolved
 from runners.training.stacked.optimizer import reason_not_stacked
 from runners.trials.form import LARGEST_GROUP, Form, stack_of
 from search_space import Resources, Setting, SpecError, Sweep, Variant
+from search_space.plugins import loaded_plugins
 
 __all__ = ["LEAST_GAIN", "decide_forms", "with_forms"]
 
@@ -174,6 +176,19 @@ def _of_resources(resources: Resources) -> str:
 
 
 def _of_model(setting: Setting, info: DataInfo) -> str:
+    """Studies of a file share variants, and a run decides what its plan decided: each model is built once. Beside a
+    plug-in, of which another version may be loaded, it is built each time."""
+    if loaded_plugins():
+        return _of_built_model(setting, info)
+    return _of_known_model(setting.model_dump_json(), info)
+
+
+@functools.lru_cache(maxsize=4096)
+def _of_known_model(setting_json: str, info: DataInfo) -> str:
+    return _of_built_model(Setting.model_validate_json(setting_json), info)
+
+
+def _of_built_model(setting: Setting, info: DataInfo) -> str:
     train = setting.train
     with torch.device("meta"):
         model = TASKS[setting.task.name].build(setting, info)

@@ -52,18 +52,18 @@ def clock_going_back(monkeypatch):
 
 @pytest.mark.thorough
 def test_a_run_under_it_is_the_run_without(write_sweep, tmp_path, clock_going_back):
-    plan = make_plan(load_sweep(write_sweep()))
-    for limit in (2, 1, None):  # three starts of the driver
+    plan = make_plan(load_sweep(write_sweep(), overrides=["seeds=1"]))
+    for limit in (1, 1, None):  # three starts of the driver
         result = run_sweep(plan, tmp_path / "back", engine="in-process", limit=limit)
-    assert (result.counts["completed"], result.remaining) == (6, 0)
+    assert (result.counts["completed"], result.remaining) == (3, 0)
     run = Run.open(tmp_path / "back")
     stamps = [record.finished_at for record in run.records]
     assert stamps == sorted(stamps, reverse=True)
-    assert len(set(stamps)) == 6
+    assert len(set(stamps)) == 3
     assert all(0 < record.train_seconds <= record.total_seconds < 600 for record in run.records)
     assert run.unfinished == ()
     said = format_status(run_status(run, now=0.0))
-    assert "6 of 6 trials done (100 %)" in said
+    assert "3 of 3 trials done (100 %)" in said
 
 
 @pytest.mark.slow

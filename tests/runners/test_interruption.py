@@ -45,10 +45,18 @@ def plan(write_sweep):
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory):
-    """What comes of the trials of two seeds when nothing happens to them."""
-    folder = tmp_path_factory.mktemp("whole")
+    """What comes of the trial when nothing happens to it."""
+    return of_a_whole_run(tmp_path_factory.mktemp("whole"), "seeds=1")
+
+
+@pytest.fixture(scope="module")
+def whole_of_two_seeds(tmp_path_factory):
+    return of_a_whole_run(tmp_path_factory.mktemp("two_seeds"), "seeds=2")
+
+
+def of_a_whole_run(folder, override):
     (folder / "sweep.yaml").write_text(SWEEP)
-    run_sweep(make_plan(load_sweep(folder / "sweep.yaml", overrides=["seeds=2"])), folder / "run", engine="in-process")
+    run_sweep(make_plan(load_sweep(folder / "sweep.yaml", overrides=[override])), folder / "run", engine="in-process")
     return what_came_of_it(Run.open(folder / "run"))
 
 
@@ -102,7 +110,7 @@ def test_sigterm_saves_running_trials_and_the_same_run_continues_them(plan, whol
 
 @pytest.mark.slow
 @pytest.mark.thorough
-def test_run_of_a_killed_driver_continues(whole, write_sweep, tmp_path):
+def test_run_of_a_killed_driver_continues(whole_of_two_seeds, write_sweep, tmp_path):
     """kill -9 in the second trial: the first is not run again, the second goes on, and no digit is another."""
     run_dir, path = tmp_path / "run", write_sweep(SWEEP)
     command = [sys.executable, "-m", "runners.cli", "run", str(path), "--set", "seeds=2", "--out", str(run_dir)]
@@ -114,7 +122,7 @@ def test_run_of_a_killed_driver_continues(whole, write_sweep, tmp_path):
     (first,) = Run.open(run_dir).records
     run_sweep(make_plan(load_sweep(path, overrides=["seeds=2"])), run_dir, engine="in-process")
     run = Run.open(run_dir)
-    assert_nothing_is_missing(run, whole, trials=2)
+    assert_nothing_is_missing(run, whole_of_two_seeds, trials=2)
     assert (len(run.records), run.records[0]) == (2, first)
     assert run.records[1].resumed_from_epoch >= 4
 

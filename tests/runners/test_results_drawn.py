@@ -26,6 +26,7 @@ TASKS = {
 }
 
 
+@pytest.mark.default_run("detection")
 @pytest.mark.parametrize("name", sorted(TASKS))
 def test_a_report_shows_predictions_of_baseline_and_arm(name, tmp_path):
     file = load_sweep_text(f"""

@@ -206,6 +206,7 @@ def test_an_entry_of_the_cache_is_data(tmp_path, write_sweep, marker):
     assert not marker.exists()
 
 
+@pytest.mark.default_run("../../outside", "..")
 @pytest.mark.thorough
 @pytest.mark.parametrize("name", ["../../outside", "/tmp/outside-of-the-run", "a/../../../outside", "..", ""])
 def test_a_trial_id_names_no_file_outside(archsweep, tmp_path, write_sweep, name):
@@ -241,6 +242,7 @@ def test_names_of_a_sweep_name_no_folder_outside(archsweep, tmp_path, write_swee
         assert "it names the folder of the run" in done.stderr
 
 
+@pytest.mark.default_run("plan.json", "ledger.jsonl")
 @pytest.mark.thorough
 @pytest.mark.parametrize(
     "name", ["ledger.jsonl", "plan.json", "progress.jsonl", "driver.lock", "provenance.jsonl", "suggestions.jsonl"]

@@ -25,6 +25,7 @@ MODELS = {
 }
 
 
+@pytest.mark.default_run("vit_tiny_patch16_224", "pvt_v2_b0", "groupmixformer_mobile_224", "regionvit_tiny_224")
 @pytest.mark.thorough
 @pytest.mark.parametrize("model", sorted(MODELS))
 def test_layers_of_the_backbone_are_those_of_the_classifier(model):

@@ -22,6 +22,7 @@ def params(measured: Cost) -> int:
 
 
 # Counted on the official DeepViT code: 1000 classes, 224 x 224, patch 16, 12 heads, mlp_ratio 3; GMACs to three places.
+@pytest.mark.default_run("reattention-12-18509272-3.969", "softmax-12-18507112-3.902")
 @pytest.mark.thorough
 @pytest.mark.parametrize(
     ("attention", "depth", "num_params", "gmacs"),
@@ -42,6 +43,7 @@ def test_deepvit_and_its_baselines(attention, depth, num_params, gmacs):
     assert measured.gmacs == pytest.approx(gmacs, abs=5.1e-4)
 
 
+@pytest.mark.default_run("768-12-4-86567656-17.564")
 @pytest.mark.thorough
 @pytest.mark.parametrize(
     ("embed_dim", "num_heads", "mlp_ratio", "num_params", "gmacs"),
@@ -66,6 +68,7 @@ def test_widths_of_the_deepvit_paper(embed_dim, num_heads, mlp_ratio, num_params
 UNREFINED = (27_378_056, 6.957)
 
 
+@pytest.mark.default_run("3-27400136-7.694")
 @pytest.mark.thorough
 @pytest.mark.parametrize(
     ("expansion", "num_params", "gmacs"),

@@ -37,6 +37,7 @@ def message(arch, attention) -> str:
     return f"{problem.path}: {problem.message}\n  {problem.hint}"
 
 
+@pytest.mark.default_run("eval-pvt", "train-pvt", "eval-swin", "train-linear pvt")
 @pytest.mark.thorough
 @pytest.mark.parametrize("arch", [SWIN_TINY, PVT, LINEAR_PVT], ids=["swin", "pvt", "linear pvt"])
 @pytest.mark.parametrize("training", [False, True], ids=["eval", "train"])

@@ -65,7 +65,10 @@ GROUPMIX = {
     "eva02": {"name": "groupmix", "kernel_sizes": [3, 5]},
 }
 SIDE = 32  # of the images of a model that takes any size
-KIN = {"eva", "mixed rotary", "naflex with qk_norm", "post-norm relpos", "shared beit", "shared relpos"}
+KIN = {
+    *("beit", "dinov3 of any size", "eva", "mixed rotary", "naflex with qk_norm"),
+    *("post-norm relpos", "scale_attn_norm", "shared beit", "shared relpos"),
+}
 """Hosts whose code paths others have, too: slow."""
 
 for_every_host = pytest.mark.parametrize("host", kin_slow(HOSTS, KIN))
@@ -452,6 +455,7 @@ def test_a_part_of_a_later_timm_is_not_ignored():
     assert attention_sites(model)[1].why_not("refiner") is None
 
 
+@pytest.mark.slow
 @pytest.mark.thorough
 @pytest.mark.parametrize("host", kin_slow(["dinov3", "beit", "parallel scaling"], ["beit", "parallel scaling"]))
 def test_compiles_into_one_graph(host):

@@ -122,6 +122,9 @@ def test_data_configurations_are_the_released_ones():
         assert (cfg.mean, cfg.std) == (imagenet if "groupmix" in name else ((0.5,) * 3, (0.5,) * 3))
 
 
+@pytest.mark.default_run(
+    "deepvit_16b_patch16_224", "deepvit_small_patch16_224", "refined_vit_small_patch16_224", "groupmixformer_mobile_224"
+)
 @pytest.mark.thorough
 @pytest.mark.xdist_group("released sizes")
 def test_first_convolution_and_classifier_are_as_in_timms_config(released):

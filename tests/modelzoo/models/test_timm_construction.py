@@ -126,6 +126,7 @@ FEW_BLOCKS = {
 }
 
 
+@pytest.mark.default_run("refined_vit_small_patch16_224")
 @pytest.mark.zoo(default=FEW_BLOCKS, slow="kinds")
 def test_export_with_any_number_of_images(small_model, small_images, name):
     """Symptom: RegionViT and Refined-ViT fixed the number of images in the exported program."""

@@ -125,6 +125,7 @@ def test_sharing_blocks_have_the_map_they_refined_and_no_softmax():
 SWIN = {"model": "swin_tiny_patch4_window7_224", "img_size": 56}
 
 
+@pytest.mark.default_run("attention1")
 @pytest.mark.parametrize("attention", ["softmax", {"name": "reattention", "theta_init": "identity", "norm": "none"}])
 def test_maps_of_shifted_windows_have_positions_and_mask(attention):
     model, x = build(attention, **SWIN).eval(), images(56)

@@ -138,13 +138,20 @@ def views(row: Row, num_images: int = 3) -> list[torch.Tensor]:
 
 KIN = {
     "coat with parallel blocks",
+    "coat_lite",
     "deepvit with convolutional stem",
+    "focal",
     "pvt_v2",
+    "pvt_v2 + groupmix",
+    "refined_vit",
+    "swin + reattention",
     "swinv2",
+    "vit + groupmix",
     "vit that pools by attention",
     "vit that pools means",
     "vit with registers",
     "vit without positions",
+    "vit without positions of prefix tokens",
     "vit_tiny",
 }
 """Rows beside which others have the same code paths: slow."""

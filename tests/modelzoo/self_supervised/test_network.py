@@ -97,6 +97,7 @@ def test_parameter_groups_by_depth_are_those_of_the_model():
     assert groups["head.mlp.0.weight"] == groups["head.last_layer.weight_v"] == max(groups.values()) == 2
 
 
+@pytest.mark.default_run("pit_ti_224-224")
 @pytest.mark.parametrize(("model", "side"), [("crossvit_9_240", 240), ("pit_ti_224", 224)])
 def test_models_without_regions_are_refused_only_with_a_region_head(model, side):
     """One has two sets of tokens, the other returns nothing but its class token."""

@@ -319,6 +319,7 @@ def test_the_weights_that_the_analysis_selects_choose_too(plan_of, record):
     assert components_of(ablation_table(plan, records).path) == ["b", "a"]
 
 
+@pytest.mark.slow
 @pytest.mark.thorough
 def test_of_noise_the_judging_seeds_claim_little_and_the_choosing_seeds_flatter_the_first_step(plan_of, record):
     """Four components without any effect, 5 seeds to choose and 5 to judge, 1500 runs of trials whose standard

@@ -287,7 +287,7 @@ def expected_of(values, published, alpha):
     return names, stats.kendalltau(there, [means[name] for name in names]).statistic, taus, as_published, reverse
 
 
-@pytest.mark.parametrize("salt", [*range(10), *(pytest.param(one, marks=pytest.mark.slow) for one in range(10, 30))])
+@pytest.mark.parametrize("salt", [*range(4), *(pytest.param(one, marks=pytest.mark.slow) for one in range(4, 30))])
 def test_random_tables_are_those_of_scipy_and_statsmodels(salt, table_of):
     draw = random.Random(salt)
     num_rows, num_seeds = draw.randrange(3, 8), draw.randrange(2, 6)

@@ -239,6 +239,7 @@ def test_the_command_is_the_one_that_was_typed(run_of, quickstart_plan, quicksta
     assert "/home/me" not in html
 
 
+@pytest.mark.default_run("source0-lines0", "source3-lines3", "source5-lines5")
 @pytest.mark.parametrize(
     ("source", "lines"),
     [

@@ -37,6 +37,7 @@ def test_holm_keeps_false_claims_of_ten_null_arms_at_five_percent(num_seeds):
     assert rate >= 0.03  # a test that never rejects would satisfy the bound, too
 
 
+@pytest.mark.default_run("5-0")
 @pytest.mark.parametrize(("at_margin", "without_effect"), [(5, 0), (3, 3)])
 def test_claims_of_equivalence_and_difference_keep_five_percent_together(at_margin, without_effect):
     """Fixed intervals claimed a false `equivalent` in 10-16 % of the tables of 5 to 10 arms at the margin."""
@@ -55,6 +56,7 @@ def test_dunnett_s_claims_of_any_kind_keep_five_percent():
     assert rate <= 0.05 + _three_errors(0.05, num)
 
 
+@pytest.mark.default_run("3")
 @pytest.mark.parametrize("num_seeds", [3, 5])
 def test_without_a_correction_a_third_of_the_tables_would_claim_something(num_seeds):
     """The simulation detects the error: studies of 10 arms found 0.345 (3 seeds) and 0.33 (5 seeds)."""
@@ -62,12 +64,14 @@ def test_without_a_correction_a_third_of_the_tables_would_claim_something(num_se
     assert rate == pytest.approx(1 / 3, abs=_three_errors(1 / 3, 2000) + 0.01)
 
 
+@pytest.mark.default_run("3")
 @pytest.mark.parametrize("num_seeds", [3, 5, 10])
 def test_intervals_cover_the_true_difference_95_times_in_100(num_seeds):
     """One standard error of 10,000 studies is 0.2 points."""
     assert false_claims.coverage(10_000, num_seeds=num_seeds, seed=num_seeds) == pytest.approx(0.95, abs=0.01)
 
 
+@pytest.mark.default_run("3-3.27", "5-1.0")
 @pytest.mark.parametrize(("num_seeds", "size"), [(3, 3.27), (5, 1.0), (5, 1.69), (10, 1.0)])
 def test_power_is_that_of_the_noncentral_t_distribution(num_seeds, size):
     """`size` is the effect in standard deviations of a paired difference; 3.27 and 1.69 have a power of 0.8."""

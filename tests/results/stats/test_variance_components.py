@@ -71,6 +71,7 @@ def test_they_are_what_reml_finds_where_all_are_above_0():
     assert found.effects[-1].variance == pytest.approx(fitted.scale, rel=1e-3)
 
 
+@pytest.mark.slow
 @pytest.mark.thorough
 def test_estimates_are_unbiased_and_intervals_cover():
     """400 layouts of 4 x 4 x 3: means within three standard errors; of 400 intervals at 95 %, 380 cover, give or take

@@ -191,6 +191,7 @@ def test_a_search_is_served_too(run):
     assert all(record.cached_from for record in second.records)
 
 
+@pytest.mark.default_run("{", '{"record": {"trial_id": "x"}, "run": "r"}')
 @pytest.mark.thorough
 @pytest.mark.parametrize("content", ["", "{", "[]", '{"record": {"trial_id": "x"}, "run": "r"}'])
 def test_what_cannot_be_read_is_no_entry(run, cache, content):

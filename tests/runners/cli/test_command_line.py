@@ -88,10 +88,9 @@ def timeless_table(run_dir: Path):
 @pytest.mark.thorough
 def test_run_prints_the_table_and_a_second_run_prints_it_again_and_trains_nothing(archsweep, write_sweep, tmp_path):
     path = write_sweep()
-    process = start("run", path, "--engine", "in-process", cwd=tmp_path)
-    printed, errors = process.communicate(timeout=600)
-    assert process.returncode == 0, errors
-    assert "attention=groupmix" in printed
+    first = archsweep("run", path, "--engine", "in-process", cwd=tmp_path)
+    assert first.returncode == 0, first.stderr
+    assert "attention=groupmix" in first.stdout
     run_dir = tmp_path / "runs" / "tiny"
     names = {path.name for path in run_dir.iterdir()}
     assert {"table.csv", "table.md", "trials.csv", "curves.csv", "ledger.jsonl", "provenance.jsonl"} <= names
@@ -101,7 +100,7 @@ def test_run_prints_the_table_and_a_second_run_prints_it_again_and_trains_nothin
 
     before = (run_dir / "ledger.jsonl").read_bytes()
     second = archsweep("run", path, "--engine", "in-process", cwd=tmp_path)
-    assert (second.returncode, second.stdout) == (0, printed)
+    assert (second.returncode, second.stdout) == (0, first.stdout)
     assert (run_dir / "ledger.jsonl").read_bytes() == before
 
 

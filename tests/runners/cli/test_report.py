@@ -132,6 +132,7 @@ def test_a_search_shows_importances_or_says_why_not(archsweep, tmp_path):
     assert "importances need 4 completed trials of the present space, but there are 3" in page
 
 
+@pytest.mark.slow
 @pytest.mark.thorough
 def test_a_search_in_which_nothing_mattered_has_a_report(archsweep, tmp_path):
     """Every trial has the same metric: the report says so instead of shares of no variance."""

@@ -49,7 +49,10 @@ class TestEverySource:
             splits = source.load(dataset, resources, found, found.img_size)
             images = splits[split == "test"]
             assert isinstance(images, Images)
-            return list(zip(images.pixels, images.labels, strict=True))
+            # Copies: with a view of all images, each of them would be pickled with all others.
+            return [
+                (pixels.clone(), label) for pixels, label in zip(images.pixels, images.labels.tolist(), strict=True)
+            ]
 
         check_dataset(opened, in_chans=found.in_chans, most=20)
 

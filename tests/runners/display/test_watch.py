@@ -370,6 +370,7 @@ def read_rest(master):
     return text
 
 
+@pytest.mark.default_run("2-0")
 @pytest.mark.thorough
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 0), (signal.SIGTERM, 143)])
 def test_on_a_terminal_it_follows_the_run_and_a_signal_ends_only_the_view(run_dir, number, code):

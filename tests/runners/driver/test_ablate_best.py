@@ -92,6 +92,7 @@ def test_ablate_best_of_a_search_leads_back_to_its_baseline(searched, tmp_path):
     assert off["- lr"].arch == full.setting.arch
 
 
+@pytest.mark.slow
 @pytest.mark.thorough
 def test_ablate_best_of_a_search_runs(searched, tmp_path):
     path = tmp_path / "why.yaml"

@@ -72,9 +72,9 @@ def test_a_run_trains_what_its_own_steps_ask_for(whole):
 
 @pytest.mark.thorough
 def test_a_run_in_pieces_trains_the_same(whole, tmp_path):
-    """Stopped after every fourth training: nothing is remembered but the records."""
+    """Stopped after every eighth training: nothing is remembered but the records."""
     for _ in range(20):
-        found, outcome = run(tmp_path / "run", limit=4)
+        found, outcome = run(tmp_path / "run", limit=8)
         status = run_status(found, now=0.0)
         assert status.num_planned <= status.num_at_most == 39
         if not outcome.remaining:
@@ -173,6 +173,7 @@ def test_a_candidate_that_is_trained_again_is_waited_for(write_sweep, open_orche
     assert {orchestrator.ask().variant.name for _ in range(6)} == {"+ lr + weight_decay", "+ lr + mlp_ratio"}
 
 
+@pytest.mark.default_run("7", "10", "13")
 @pytest.mark.parametrize("stop_after", [1, 7, 10, 13])
 def test_a_driver_that_is_killed_goes_on_with_the_same_steps(write_sweep, open_orchestrator, stop_after):
     path = write_sweep(SWEEP)

@@ -127,6 +127,7 @@ def test_arms_start_with_equal_candidates_their_own_setting_first(write_sweep, t
     assert ended[0][1] == "baseline [as written]"
 
 
+@pytest.mark.default_run("0", "7", "11")
 @pytest.mark.thorough
 @pytest.mark.parametrize("kill_after", [0, 2, 6, 7, 9, 11])
 def test_killed_run_goes_on_where_it_was(kill_after, write_sweep, tmp_path, retuned):

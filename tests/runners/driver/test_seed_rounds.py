@@ -54,6 +54,7 @@ def test_rows_stop_and_the_baseline_has_the_seeds_of_the_longest(whole):
     assert (status.num_planned, status.num_at_most) == (len(found.records), 24)
 
 
+@pytest.mark.slow
 def test_a_run_in_pieces_trains_the_same(whole, tmp_path):
     """Stopped after every second training: nothing is remembered but the records."""
     for _ in range(20):

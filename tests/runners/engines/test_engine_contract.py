@@ -136,6 +136,9 @@ def test_failing_trial_is_a_record_and_the_sweep_goes_on(mixed, engine):
     assert result.remaining == 0
 
 
+# Slow, because workers of Ray start for a second sweep. Of the default run, test_refill.py has trials that are pruned
+# on Ray.
+@pytest.mark.slow
 @pytest.mark.parametrize("engine", sorted(ENGINES))
 def test_pruned_trial_is_recorded_with_its_curve(pruned, engine):
     """A threshold no trial reaches prunes every one after its fifth epoch, but not the row that all others are compared
@@ -207,7 +210,7 @@ class _FullDisk:
             raise SpecError("progress.jsonl: cannot write: the disk is full")
 
 
-@pytest.mark.parametrize("engine", sorted(ENGINES))
+@pytest.mark.parametrize("engine", ["in-process", pytest.param("ray", marks=pytest.mark.slow)])
 def test_error_of_the_driver_ends_the_run_and_blames_no_trial(
     write_sweep, open_orchestrator, tmp_path, ray_cluster, engine
 ):
@@ -236,6 +239,7 @@ def test_trials_share_a_gpu_by_fractions(mixed):
     assert overlap(first, second)
 
 
+@pytest.mark.slow
 def test_trials_share_a_gpu_by_memory(pruned):
     """Two whose need is measured, and is next to nothing; then two that take 0.7 of the 2 GiB, with what CUDA and
     fragments take."""
@@ -247,6 +251,8 @@ def test_trials_share_a_gpu_by_memory(pruned):
     assert places == [(socket.gethostname(), ("0",))] * 4
 
 
+# Slow, because a node joins.
+@pytest.mark.slow
 def test_gpus_of_unknown_memory_are_refused_where_trials_pack_by_it(run, add_node):
     add_node(num_cpus=1, num_gpus=1)
     with pytest.raises(SpecError) as caught:

@@ -64,6 +64,8 @@ def test_a_stop_ends_the_wait(settings):
     assert list(peaks_on_gpu(settings, Resources(), is_stopping=lambda: True, patience=60)) == []
 
 
+# Slow, because a worker of Ray starts once the GPU is free.
+@pytest.mark.slow
 @pytest.mark.usefixtures("ray_cluster")
 def test_a_free_gpu_is_measured_on(settings):
     """The GPU is there for Ray only, so the steps are done and then nothing was measured on a GPU."""

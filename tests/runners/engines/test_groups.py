@@ -53,6 +53,9 @@ def test_records_say_that_trials_trained_fused(in_process):
     assert "All trials trained fused" in (run_dir / "table.md").read_text()
 
 
+# Slow, because workers of Ray start. Of the default run, test_refill.py holds that groups on Ray make the records of
+# groups in process, of which some trials are pruned.
+@pytest.mark.slow
 @pytest.mark.ray
 def test_both_engines_make_the_same_records(in_process, planned, ray_cluster):
     """Ray has two workers, and so other groups."""
@@ -63,6 +66,7 @@ def test_both_engines_make_the_same_records(in_process, planned, ray_cluster):
     assert list(run_dir.glob(".group-*")) == []
 
 
+@pytest.mark.slow
 @pytest.mark.ray
 def test_both_engines_prune_the_same_members(planned, ray_cluster):
     """A threshold that the baseline never has to pass; of the other every member stops after its first epoch."""

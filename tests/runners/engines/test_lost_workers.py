@@ -76,6 +76,21 @@ def killed_worker():
     return Killed
 
 
+def records_of(write_sweep, open_orchestrator, tmp_path, ray_cluster, worker, text=ONE):
+    orchestrator = open_orchestrator(write_sweep(text))
+    run_on_ray(orchestrator, run_dir=RunDir(tmp_path / "run"), address=ray_cluster, worker=worker())
+    return read_ledger(tmp_path / "run" / "ledger.jsonl").records
+
+
+def test_a_worker_that_was_killed_is_said_to_be_lost(write_sweep, open_orchestrator, tmp_path, ray_cluster):
+    text = ONE.replace("max_failures: 1", "max_failures: 0")
+    (record,) = records_of(write_sweep, open_orchestrator, tmp_path, ray_cluster, killed_worker, text)
+    message = "its worker was lost once (node failure or out of memory)"
+    assert (record.failure.type, record.failure.message) == ("WorkerDied", message)
+
+
+# Slow, because two workers of Ray start, one after the other.
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("worker", "kind", "message"),
     [
@@ -86,17 +101,14 @@ def killed_worker():
             "its worker failed 2 times: ModuleNotFoundError: No module named 'a_package_that_this_node_lacks'",
         ),
         (killed_worker, "WorkerDied", "its worker was lost 2 times (node failure or out of memory)"),
-        pytest.param(
+        (
             worker_without_memory,
             "OutOfMemory",
             f"its worker failed 2 times: ray.exceptions.OutOfMemoryError: {LACK}",
-            marks=pytest.mark.slow,
         ),
     ],
 )
-def test_a_failed_worker_quotes_its_error(open_orchestrator, write_sweep, tmp_path, ray_cluster, worker, kind, message):
-    orchestrator = open_orchestrator(write_sweep(ONE))
-    run_on_ray(orchestrator, run_dir=RunDir(tmp_path / "run"), address=ray_cluster, worker=worker())
-    records = read_ledger(tmp_path / "run" / "ledger.jsonl").records
+def test_a_failed_worker_quotes_its_error(write_sweep, open_orchestrator, tmp_path, ray_cluster, worker, kind, message):
+    records = records_of(write_sweep, open_orchestrator, tmp_path, ray_cluster, worker)
     assert len(records) == (2 if kind == "OutOfMemory" else 1)  # once more, alone
     assert {(record.failure.type, record.failure.message) for record in records} == {(kind, message)}

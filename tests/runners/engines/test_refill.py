@@ -141,7 +141,11 @@ def test_a_group_may_take_the_time_of_all_that_have_joined(planned, request, eng
     assert outcome.counts == {"completed": 8, "pruned": 32}
 
 
-@pytest.mark.parametrize("engine", ["in-process", pytest.param("ray", marks=[pytest.mark.ray, pytest.mark.slow])])
+# Slow, because so many epochs are trained three times. Of the default run, test_interruption.py holds that a stop on
+# either engine loses nothing, and training/stacked/test_refill.py that a group that was refilled is preempted as a
+# whole.
+@pytest.mark.slow
+@pytest.mark.parametrize("engine", ["in-process", pytest.param("ray", marks=pytest.mark.ray)])
 def test_a_stop_saves_all_and_the_same_run_continues_them(planned, not_refilled, request, engine):
     if engine == "ray":
         request.getfixturevalue("ray_cluster")

@@ -38,6 +38,9 @@ def losses(write_sweep, tmp_path):
     return losses_
 
 
+# Slow, because workers of Ray start. Of the default run, test_engine_contract.py holds that both engines make the same
+# records of a seed.
+@pytest.mark.slow
 def test_engines_have_the_same_streams(losses, ray_cluster):
     found = [losses("{values: 2, vary: [order, split]}", engine)[1] for engine in sorted(ENGINES)]
     assert found[0] == found[1]

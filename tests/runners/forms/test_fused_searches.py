@@ -174,6 +174,7 @@ def test_a_fused_search_finds_what_a_search_finds(planned, tmp_path, monkeypatch
     assert [record.number for record in together.values()] == list(range(6))
 
 
+@pytest.mark.slow
 def test_variants_are_tuned_and_compared_fused(planned, tmp_path, monkeypatch, retuned):
     plan = planned(text=retuned.replace("num_trials: 5", "num_trials: 3"))
 

@@ -144,6 +144,7 @@ def submitting(tmp_path, monkeypatch, sweep_text):
     return submit
 
 
+@pytest.mark.default_run("slurm")
 @pytest.mark.parametrize("name", ["slurm", "slurm-array"])
 def test_the_folder_of_the_output_is_there_before_the_job(name, submitting, tmp_path):
     """Slurm makes none, and a job without it fails in silence."""

@@ -580,6 +580,7 @@ def test_plan_of_exact_shapley_values(write_sweep, archsweep):
     )
 
 
+@pytest.mark.slow
 def test_plan_of_sampled_shapley_values(write_sweep, archsweep):
     """Of each pair of orders the inner prefixes of one are the complements of those of the other: 2 x 3 x 2 + 2."""
     more = "          train.smoothing: [0, 0.1]\n          train.weight_decay: [0, 0.1]\n"

@@ -97,6 +97,7 @@ def test_fractions_are_solved_in_their_steps(write_sweep):
     )
 
 
+@pytest.mark.default_run("params_m-groupmix", "gmacs-groupmix")
 @pytest.mark.thorough
 @pytest.mark.parametrize("attention", ["reattention", "refiner", "groupmix"])
 @pytest.mark.parametrize("cost", ["params_m", "gmacs"])

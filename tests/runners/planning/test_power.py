@@ -39,6 +39,7 @@ def test_power_is_that_of_statsmodels(correction):
             assert found == pytest.approx(expected, rel=1e-9, abs=1e-10)
 
 
+@pytest.mark.default_run("holm", "none")
 @pytest.mark.parametrize("correction", ["holm", "none", "dunnett"])
 def test_the_detectable_difference_has_the_power(correction):
     """By integration: T = (Z + shift) / S exceeds c where Z > c S - shift, over the distribution of S."""

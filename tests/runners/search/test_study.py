@@ -71,6 +71,7 @@ def test_tpe_learns_the_feasible_region(write_sweep, open_orchestrator):
     assert num_infeasible(learning) < 30
 
 
+@pytest.mark.default_run("tpe")
 @pytest.mark.thorough
 @pytest.mark.parametrize("sampler", ["tpe", "random", "qmc", pytest.param("gp", marks=pytest.mark.slow), "nsgaii"])
 def test_an_interrupted_search_proposes_what_it_would_have(write_sweep, open_orchestrator, sampler):
@@ -88,6 +89,7 @@ def test_an_interrupted_search_proposes_what_it_would_have(write_sweep, open_orc
     assert len(whole) == 12
 
 
+@pytest.mark.slow
 def test_eight_workers_never_get_the_same_trial(write_sweep, open_orchestrator):
     orchestrator = open_orchestrator(write_sweep(DISCRETE))
     running, seen = [], []
@@ -141,6 +143,7 @@ def play_two(orchestrator, value=two_sided):
             orchestrator.finish(assignment.trial_id, Outcome("completed", {"top1": top1}))
 
 
+@pytest.mark.default_run("brute_force", "cma_es", "nsgaii", "nsgaiii", "qmc", "random", "tpe")
 @pytest.mark.thorough
 @pytest.mark.parametrize("name", sorted(SAMPLERS))
 def test_every_sampler_searches_for_one_and_for_two_objectives(write_sweep, open_orchestrator, tmp_path, name):
@@ -163,6 +166,7 @@ def test_every_sampler_searches_for_one_and_for_two_objectives(write_sweep, open
         assert trial.values == [record.metrics["top1"], record.gmacs]
 
 
+@pytest.mark.default_run("brute_force", "cma_es", "nsgaii", "nsgaiii", "qmc", "random", "tpe")
 @pytest.mark.thorough
 @pytest.mark.parametrize("name", sorted(SAMPLERS))
 def test_every_sampler_resumes_after_an_interruption(write_sweep, open_orchestrator, name):

@@ -102,6 +102,7 @@ def test_equal_scores_rank_by_the_image_whatever_the_order_of_the_batches():
     assert measured(boxes, truths)["box_ap"] == measured(boxes, truths, order=[1, 0])["box_ap"] == pytest.approx(100)
 
 
+@pytest.mark.default_run("mask_rcnn")
 @pytest.mark.parametrize("detector", ["mask_rcnn", "retinanet"])
 def test_the_loss_is_the_sum_of_the_detectors_losses(detector):
     spec = spec_of(detector)

@@ -224,6 +224,7 @@ def test_all_variants_keep_the_same_images(name, tmp_path):
     assert found[0] == found[1]
 
 
+@pytest.mark.default_run("segmentation", "classification")
 @pytest.mark.thorough
 @every_drawn_task
 def test_an_interrupted_trial_keeps_the_same_bytes(name, tmp_path):

@@ -195,12 +195,14 @@ def test_the_loss_falls(name, tmp_path):
     assert curve[-1]["train_loss"] < 0.96 * curve[0]["train_loss"]
 
 
+@pytest.mark.default_run("classification", "segmentation", "text")
 @every_task
 def test_a_diverged_training_is_an_error(name, tmp_path):
     with pytest.raises(NonFiniteLoss):
         run(setting_of(name, train={"lr": 1e30, "opt": "sgd", "min_lr": 1e30}), tmp_path)
 
 
+@pytest.mark.default_run("text", "classification")
 @pytest.mark.thorough
 @every_task_with_time
 def test_an_interrupted_trial_continues_bit_for_bit(name, tmp_path):
@@ -226,6 +228,7 @@ def test_an_interrupted_trial_continues_bit_for_bit(name, tmp_path):
     assert f"val_{setting.task.metrics[0]}" in whole.metrics
 
 
+@pytest.mark.default_run("text", "classification")
 @pytest.mark.thorough
 @every_task_with_time
 def test_kept_weights_are_those_that_were_measured(name, tmp_path):

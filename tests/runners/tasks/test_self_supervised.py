@@ -151,6 +151,7 @@ def test_the_teacher_is_measured_beside_the_untrained_network_and_the_pixels():
     assert again["teacher_entropy"] != found["teacher_entropy"]
 
 
+@pytest.mark.default_run("2")
 @pytest.mark.parametrize("number", [0, 2])
 def test_the_untrained_network_has_the_statistics_of_training_images(number):
     """Of `recalibrate_bn` batches, and the weights of the initialisation.

@@ -81,6 +81,7 @@ def run(spec, directory, **options):
     )
 
 
+@pytest.mark.default_run("reattention")
 @pytest.mark.thorough
 @pytest.mark.parametrize(
     ("arch", "train"),

@@ -71,6 +71,7 @@ def test_every_trial_is_one_run_with_its_config_curve_and_outcome(tracked, reade
         assert str(seen.state).split(":")[0] == str(own_words[name](record.status))
 
 
+@pytest.mark.slow
 def test_mlflow_has_the_table_at_the_run_of_the_sweep(tracked):
     from mlflow import MlflowClient
 
@@ -103,16 +104,18 @@ def test_mlflow_shows_the_final_value_of_a_trial_that_ends_within_a_millisecond(
     assert seen.data.metrics == {"top1": 70.0, "loss": 0.5}
 
 
-def test_tensorboard_shows_the_table(tracked):
+def test_tensorboard_shows_the_table(run):
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-    _, run_dir, _ = tracked
+    ended, run_dir = run(SWEEP, "tensorboard")
+    assert ended.returncode == 3, ended.stderr
     events = EventAccumulator(str(run_dir / "tensorboard" / "table"))
     events.Reload()
     (text,) = events.Tensors("table/text_summary")
     assert text.tensor_proto.string_val[0].decode() == (run_dir / "table.md").read_text()
 
 
+@pytest.mark.slow
 def test_wandb_has_the_tables_as_an_artifact(tracked, readers):
     _, run_dir, _ = tracked
     (path,) = run_dir.glob("wandb/offline-run-*-table/*.wandb")
@@ -122,6 +125,7 @@ def test_wandb_has_the_tables_as_an_artifact(tracked, readers):
     assert sorted(entry.path for entry in artifact.manifest.contents) == ["table.csv", "table.md"]
 
 
+@pytest.mark.slow
 def test_without_login_a_note_states_that_wandb_stays_offline(tracked):
     ended, run_dir, _ = tracked
     expected = (
@@ -130,12 +134,14 @@ def test_without_login_a_note_states_that_wandb_stays_offline(tracked):
     assert [line for line in ended.stderr.splitlines() if "wandb" in line] == [expected]
 
 
+@pytest.mark.slow
 def test_nothing_is_written_outside_the_run_directory(tracked, home):
     _, run_dir, _ = tracked
     assert [path for path in home.rglob("*") if path.is_file()] == []
     assert sorted(path.name for path in run_dir.parents[1].iterdir()) == ["runs", "sweep.yaml"]
 
 
+@pytest.mark.slow
 def test_a_finished_sweep_starts_no_tracker_again(tracked, run):
     _, run_dir, _ = tracked
 

@@ -82,6 +82,7 @@ def assert_same_weights(one, other):
     assert all(torch.equal(a[name], b[name]) for name in a)
 
 
+@pytest.mark.default_run("augmented")
 @pytest.mark.thorough
 @pytest.mark.parametrize(
     ("arch", "train"),
@@ -121,6 +122,7 @@ def test_interrupted_trial_continues_bit_for_bit(tmp_path: Path, arch, train):
     assert ended.total_seconds > left.total_seconds
 
 
+@pytest.mark.default_run("validation")
 @pytest.mark.thorough
 @pytest.mark.parametrize("val_fraction", [0.0, 0.25], ids=["test", "validation"])
 def test_best_weights_are_those_of_the_best_epoch(tmp_path: Path, val_fraction, learn_then_diverge):
@@ -216,6 +218,7 @@ def spoil_half(path):
     change(path, state={**state, "optimizer": {"state": {}, "param_groups": []}})
 
 
+@pytest.mark.default_run("torn", "origin", "half")
 @pytest.mark.thorough
 @pytest.mark.parametrize(
     ("spoil", "reason"),

@@ -63,6 +63,7 @@ def bits(outcome):
     return np.unpackbits(np.frombuffer(images.packed, np.uint8), count=images.num)
 
 
+@pytest.mark.default_run("0.9-0.2", "None-0.0")
 @pytest.mark.parametrize("val_fraction", [0.0, 0.2])
 @pytest.mark.parametrize("ema_decay", [None, 0.9])
 def test_bits_are_those_of_the_kept_weights_image_by_image(tmp_path: Path, val_fraction, ema_decay):

@@ -123,6 +123,7 @@ def test_members_of_a_stack_have_the_streams_of_the_trial_by_itself(source):
     assert losses[0] != losses[1]
 
 
+@pytest.mark.default_run("seeding0")
 @pytest.mark.thorough
 @pytest.mark.parametrize(
     "seeding", [Seeding(vary=("order", "dropout", "split")), Seeding(crossed={"init": 2, "split": 2})]

@@ -67,6 +67,7 @@ def test_outcome_of_a_completed_trial():
     assert (outcome.metrics["top1"] * 32 / 100).is_integer()
 
 
+@pytest.mark.default_run("dropout")
 @pytest.mark.thorough
 @pytest.mark.parametrize(
     "options",

@@ -27,7 +27,7 @@ def problems(text: str) -> list[str]:
     [
         (6, 8, "the design has 262,145 variants (8 x 8 x 8 x 8 x 8 x 8 and the baseline), but at most 100,000"),
         (4, 99, "the design has 96,059,602 variants (99 x 99 x 99 x 99 and the baseline), but at most 100,000"),
-        (6, 2000, "the design has about 10^19 variants"),
+        pytest.param(6, 2000, "the design has about 10^19 variants", marks=pytest.mark.slow),
     ],
 )
 def test_a_factorial_is_multiplied_before_it_is_enumerated(num_lists: int, length: int, message: str) -> None:
@@ -51,8 +51,8 @@ def test_conditional_parameters_multiply_within_their_choice() -> None:
     ("value", "design"),
     [
         ("{index}", "one_factor"),
-        ("bad", "one_factor"),
-        ("{index}.5", "search\nsearch: {sampler: random, num_trials: 3}"),
+        pytest.param("bad", "one_factor", marks=pytest.mark.slow),
+        pytest.param("{index}.5", "search\nsearch: {sampler: random, num_trials: 3}", marks=pytest.mark.slow),
         ("1", "search\nsearch: {sampler: random, num_trials: 3}"),
     ],
 )
@@ -77,6 +77,7 @@ def test_100000_duplicate_keys_are_answered_at_once() -> None:
     assert found[-1] == ": 100 problems so far: the rest of the file was not read"
 
 
+@pytest.mark.default_run("unknown paths", "equal values", "bad values")
 @pytest.mark.parametrize(
     "text",
     [

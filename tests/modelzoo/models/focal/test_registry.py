@@ -38,6 +38,9 @@ def images(size=24, in_chans=3):
     return torch.randn(2, in_chans, size, size, generator=torch.Generator().manual_seed(0))
 
 
+@pytest.mark.default_run(
+    "focalv2_tiny_conv_patch4_window7_224", "focal_tiny_conv_patch4_window7_224", "focal_tiny_patch4_window7_224"
+)
 @pytest.mark.thorough
 @pytest.mark.parametrize("name", sorted(PUBLISHED))
 def test_parameters_are_the_published_ones(name):
@@ -136,6 +139,7 @@ def test_an_image_of_another_size_is_refused():
         toy()(torch.randn(1, 3, 32, 24))
 
 
+@pytest.mark.default_run("focalv2_tiny_conv_patch4_window7_224")
 @pytest.mark.thorough
 @pytest.mark.parametrize("kind", KINDS)
 def test_compiles_as_one_graph(kind):

@@ -31,6 +31,7 @@ def tiny(**options):
 
 
 # Inferred: parameters in 10^6 and 10^9 multiply-accumulates (of LG-T as another paper tabulates them).
+@pytest.mark.default_run("lg_transformer_tiny_224-32.6-4.78")
 @pytest.mark.thorough
 @pytest.mark.xdist_group("released sizes")
 @pytest.mark.parametrize(

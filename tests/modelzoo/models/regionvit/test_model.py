@@ -51,6 +51,7 @@ def test_named_model_has_the_released_number_of_parameters(name):
     assert sum(parameter.numel() for parameter in model.parameters()) == PARAMS[name]
 
 
+@pytest.mark.default_run("regionvit_tiny_224")
 @pytest.mark.thorough
 @pytest.mark.xdist_group("released sizes")
 @pytest.mark.parametrize("name", GMACS)

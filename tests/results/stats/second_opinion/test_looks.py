@@ -185,6 +185,7 @@ def assert_corrected(found: Mapping[str, dict[str, str]], arms: Sequence[str], *
     assert ours == pytest.approx(after, rel=RELATIVE)
 
 
+@pytest.mark.default_run("pocock")
 @pytest.mark.parametrize("spending", ["obf", "pocock", "power"])
 def test_boundaries_of_two_looks(spending):
     ours = critical_values((3, 6), ALPHA, spending)
@@ -208,10 +209,10 @@ def test_share_that_crosses_by_each_look(looks, alpha, spending):
 @pytest.mark.parametrize(
     "spending", [pytest.param("obf", marks=pytest.mark.slow), "pocock", pytest.param("power", marks=pytest.mark.slow)]
 )
-def test_tables_of_two_looks(spending):
+@pytest.mark.parametrize("number", [0, *(pytest.param(each, marks=pytest.mark.slow) for each in (1, 2))])
+def test_tables_of_two_looks(spending, number):
     rounds = Rounds(looks=[3, 6], spending=spending, effect=1.5)
-    for number in range(3):
-        assert_agrees(Opinion(drawn(number, [0, 3], 6), rounds), has_later_p=False)
+    assert_agrees(Opinion(drawn(number, [0, 3], 6), rounds), has_later_p=False)
 
 
 @pytest.mark.slow
@@ -232,6 +233,7 @@ def test_tables_of_four_looks(spending, margin):
     assert "better" in {verdict for _, verdict in ends}
 
 
+@pytest.mark.default_run("None-3", "None-5", "4.0-3", "4.0-5")
 @pytest.mark.parametrize("seeds", [3, 5, 9])
 @pytest.mark.parametrize("margin", [None, 4.0])
 def test_tables_at_any_number_of_seeds(seeds, margin):

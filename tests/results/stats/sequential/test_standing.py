@@ -91,6 +91,14 @@ def test_the_order_of_results_changes_nothing() -> None:
         assert outcome(arms, baseline=baseline) == final, number
 
 
+@pytest.mark.default_run(
+    "rounds0-analysis0",
+    "rounds0-analysis1",
+    "rounds0-analysis2",
+    "rounds1-analysis2",
+    "rounds2-analysis1",
+    "rounds2-analysis2",
+)
 @pytest.mark.parametrize("analysis", [Analysis(), Analysis(correction="none"), Analysis(sequential="anytime")])
 @pytest.mark.parametrize(
     "rounds", [ROUNDS, Rounds(looks=[3, 4, 6], spending="pocock", smallest=1.0), Rounds(looks=[4, 12], stop="futile")]

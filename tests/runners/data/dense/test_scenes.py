@@ -172,12 +172,12 @@ def test_instances_are_the_visible_pixels_and_agree_with_the_label_map(plain):
 
 
 def test_an_object_of_fewer_than_12_visible_pixels_is_no_instance(many):
-    """Over all images the objects that are seen at all are the instances and those of 1 to 11 pixels."""
-    sizes = [np.bincount(objects.flatten().numpy(), minlength=5)[1:] for objects in many.object_maps]
+    """Over 500 images the objects that are seen at all are the instances and those of 1 to 11 pixels."""
+    sizes = [np.bincount(objects.flatten().numpy(), minlength=5)[1:] for objects in many.object_maps[:500]]
     few = sum(int(((size > 0) & (size < 12)).sum()) for size in sizes)
     seen = sum(int((size > 0).sum()) for size in sizes)
     assert few > 0
-    assert sum(len(many.instances(index).labels) for index in range(len(many))) == seen - few
+    assert sum(len(many.instances(index).labels) for index in range(500)) == seen - few
 
 
 def test_an_image_without_instances_has_empty_tensors():

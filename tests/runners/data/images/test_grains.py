@@ -48,6 +48,7 @@ def test_facts_follow_the_spec():
     assert (info.num_train, info.num_test, info.train_counts) == (80, 16, (10,) * 8)
 
 
+@pytest.mark.default_run("32")
 @pytest.mark.parametrize("side", [32, 64])
 def test_the_mean_spectrum_of_a_class_is_a_band_at_its_orientation(side):
     """Power of frequency f is exp(-|f - f_k|^2 / sigma^2) and the same around -f_k: centre and width are measured.

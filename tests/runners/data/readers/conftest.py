@@ -231,7 +231,11 @@ KINDS = {
 }
 
 
-@pytest.fixture(params=sorted(KINDS))
+KIN = {"hfids/parts", "torch/qmnist"}
+"""Kinds whose code paths others have, too: slow."""
+
+
+@pytest.fixture(params=[pytest.param(name, marks=pytest.mark.slow) if name in KIN else name for name in sorted(KINDS)])
 def kind(request, tmp_path, monkeypatch) -> Kind:
     """Every kind of dataset whose package is installed."""
     found = KINDS[request.param]

@@ -104,7 +104,7 @@ def test_an_epoch_alone_is_that_epoch_after_others(load):
 
 def every_kind_with_workers() -> list[Any]:
     """Two workers of one folder, one stream and one pipe; all others are slow."""
-    quick = {("folder/toy", 2), ("hfids/parts", 2), ("wds/toy", 2)}
+    quick = {("folder/toy", 2), ("wds/pipe", 2), ("wds/toy", 2)}
     rows = [(kind, num_workers) for kind in KINDS for num_workers in (1, 2, 4)]
     return [pytest.param(*row, marks=pytest.mark.thorough if row in quick else pytest.mark.slow) for row in rows]
 
@@ -196,6 +196,7 @@ def test_the_size_of_a_stream_is_the_median_of_its_training_images(stream, tmp_p
     assert load_from(stream, tmp_path / "data").info.img_size == (16, 16)
 
 
+@pytest.mark.default_run("wds/toy", "wds/pipe", "hfids/toy", "tfds/toy")
 @pytest.mark.thorough
 @pytest.mark.parametrize("name", ["wds/toy", *STREAMS])
 def test_a_trial_that_is_stopped_in_an_epoch_continues_with_the_same_bits(name, tmp_path, monkeypatch):

@@ -15,6 +15,7 @@ from search_space.schema.trial import ClassificationSpec
 from .conftest import OFTEN, SHAPES, dies_in_epoch, specs_of, train, train_members, weights, what
 
 
+@pytest.mark.default_run("seeds1", "seeds2")
 @pytest.mark.parametrize("seeds", [(2,), (2, 0), (1, 3, 2), (4, 5, 6, 2, 7, 8)])
 def test_a_member_does_not_depend_on_who_is_in_its_group(whole, tmp_path, seeds):
     folder, expected = whole
@@ -99,6 +100,7 @@ def test_a_member_that_diverges_fails_alone(whole, tmp_path):
     assert [what(found[seed]) for seed in (0, 2, 3)] == [what(expected[seed]) for seed in (0, 2, 3)]
 
 
+@pytest.mark.slow
 def test_a_member_that_diverges_within_an_update_leaves_the_gradients_of_the_others(tmp_path):
     """Losses are looked at after 100 batches, where an update of three batches has had one."""
     dataset = SHAPES.model_copy(update={"num_train": 16 * 104})

@@ -32,6 +32,7 @@ def same_weights(folder, other, spec):
     return all(torch.equal(ours[name], theirs[name]) for name in ours.keys() | theirs.keys())
 
 
+@pytest.mark.default_run("2")
 @pytest.mark.parametrize("after", [1, 2])
 def test_a_trial_that_joins_changes_no_digit_of_any_member(whole, tmp_path, after):
     """It takes the place of one that was stopped, and goes on when the others have completed. Weights are averaged,
@@ -53,6 +54,7 @@ def test_a_trial_that_joins_changes_no_digit_of_any_member(whole, tmp_path, afte
     assert order == together[after]
 
 
+@pytest.mark.default_run("reattention-options2")
 @pytest.mark.parametrize(
     ("attention", "options"),
     [
@@ -88,6 +90,7 @@ def test_a_trial_that_cannot_be_set_up_fails_alone(whole):
     assert [what(found[trial_id(spec)]) for spec in (*others, late)] == [what(expected[seed]) for seed in (1, 2, 3)]
 
 
+@pytest.mark.default_run("within an epoch")
 @pytest.mark.parametrize("position", ["after an epoch", "within an epoch"])
 def test_a_trial_may_join_from_its_own_checkpoint(whole, tmp_path, position):
     """Within an epoch it trains the rest of that by itself first."""
