@@ -101,7 +101,7 @@ def _of_the_task(setting: Setting) -> BrokenRelation:
         message = f"the training of the task {name!r} is your own, so epochs=0 cannot leave it out"
         return BrokenRelation(_EPOCHS, message, "write epochs >= 1, and such a choice into task.config", paths)
     known = ", ".join(sorted(each for each, spec in TASK_SPECS.items() if spec.measures_weights))
-    message = f"the task {name!r} has a head of its own beside the model of arch.weights, which epochs=0 leaves fresh"
+    message = f"the task {name!r} does not measure the model of arch.weights alone: epochs=0 would leave its head fresh"
     return BrokenRelation(
         _EPOCHS, message, f"write epochs >= 1; tasks whose weights are measured alone: {known}", paths
     )

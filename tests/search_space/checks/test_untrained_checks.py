@@ -85,8 +85,8 @@ def test_where_a_row_trains_its_options_stay():
         (
             "{name: classification, dataset: {name: builtin/shapes}}",
             "{name: segmentation}",
-            "baseline.train.epochs: the task 'segmentation' has a head of its own beside the model of arch.weights, "
-            "which epochs=0 leaves fresh",
+            "baseline.train.epochs: the task 'segmentation' does not measure the model of arch.weights alone: epochs=0 "
+            "would leave its head fresh",
         ),
     ],
     ids=["no weights", "continued", "steps", "head", "seeds", "prune", "task"],
