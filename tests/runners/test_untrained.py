@@ -17,7 +17,10 @@ from typer.testing import CliRunner
 from modelzoo import build_model
 from results import Run
 from runners.cli.app import app
+from runners.training.trial import run_trial
+from search_space import load_sweep
 from search_space.parsing.errors import SpecError
+from search_space.schema.resources import Resources
 from search_space.schema.trial import ArchSpec
 
 SWEEP = """
@@ -114,7 +117,7 @@ def test_a_record_has_the_numbers_of_the_weights_themselves(folder):
         assert (record.status, record.epochs, record.curve, record.train_seconds) == ("completed", 0, [], 0.0)
         assert record.metrics["top1"] == pytest.approx(top1, abs=1e-9)
         assert record.metrics["loss"] == pytest.approx(loss, rel=1e-5)  # float32, in batches of 4 here
-        assert record.notes[0].startswith("measured without training: resnet.pth (sha256 ")
+        assert record.notes[0].startswith("measured without training, the same at every seed: resnet.pth (sha256 ")
     # Images and weights make these two different measurements, so that the equalities above say something.
     assert abs(expected["baseline"][1] - expected["tta=hflip"][1]) > 0.1
     assert 0 < expected["baseline"][0] < 100
@@ -240,6 +243,19 @@ seeds: 1
 """,  # noqa: E501
     )
     assert set(records(folder, "features")["baseline"].metrics) == {"knn_top1", "knn_top1_pixels"}
+
+
+def test_an_interrupted_evaluation_begins_again(folder):
+    torch.save(resnet().state_dict(), folder / "resnet.pth")
+    (folder / "sweep.yaml").write_text(SWEEP)
+    spec = load_sweep(folder / "sweep.yaml").sweep.baseline.with_seed(0)
+    answers = iter([True, False])
+    options = {"report": lambda point: False, "resources": Resources(data_dir=str(folder)), "device": "cpu"}
+    options |= {"directory": folder / "run" / "trials" / "one", "is_preempted": lambda: next(answers)}
+    first, second = run_trial(spec, **options), run_trial(spec, **options)
+    assert (first.status, first.metrics) == ("preempted", {})
+    assert second.status == "completed"
+    assert second.metrics["top1"] == pytest.approx(measured(resnet(), folder)[0])
 
 
 def test_a_probe_times_the_evaluation_alone(folder):

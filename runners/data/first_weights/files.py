@@ -94,7 +94,7 @@ def weights_note(spec: TrialSpec, resources: Resources) -> list[str]:
     """
     assert spec.arch.weights is not None
     source = parse_weights(spec.arch.weights)
-    what = "first weights: " if spec.train.epochs else "measured without training: "
+    what = "first weights: " if spec.train.epochs else _measured_how(spec, source)
     if source.kind in ("run", "study"):
         with safe_open(find_weights(spec, resources), "pt") as file:
             metadata = file.metadata() or {}
@@ -106,6 +106,14 @@ def weights_note(spec: TrialSpec, resources: Resources) -> list[str]:
     name = release_of(spec.arch.model, source) if source.kind == "timm" else Path(source.place).name
     digest = weights_digest(spec, resources, user_file_digests())
     return [f"{what}{name} (sha256 {digest[:_SHOWN_DIGITS]})"]
+
+
+def _measured_how(spec: TrialSpec, source: WeightsSource) -> str:
+    """What is said of weights that are not trained: where no seed decides them, seeds are one measurement, and the
+    spread of 0 between them says nothing."""
+    is_of_a_seed = source.kind in ("run", "study") and source.seed is None
+    is_equal = not is_of_a_seed and "split" not in spec.train.seeding.varied
+    return f"measured without training{', the same at every seed' if is_equal else ''}: "
 
 
 def _check_splits(spec: TrialSpec, kept_by: str) -> None:
