@@ -23,6 +23,7 @@ from runners.run_sweep import run_sweep
 from runners.tasks import TASKS
 from search_space import MISSING, ArchSpec, SweepFile, Variant, load_studies, load_sweep, value_at, variants
 from search_space.schema.pretrained import parse_weights, release_of
+from search_space.schema.task import ClassificationSpec
 
 ROOT = Path(__file__).parents[1]
 OURS = sorted((ROOT / "sweeps").glob("*.yaml"))
@@ -257,6 +258,7 @@ def test_released_weights_are_timms_and_measured_as_timm_states() -> None:
     names = []
     for row in variants(sweep):
         arch, task = row.setting.arch, row.setting.task
+        assert isinstance(task, ClassificationSpec)
         weights = parse_weights(str(arch.weights))
         if weights.kind == "timm":
             name = release_of(arch.model, weights)

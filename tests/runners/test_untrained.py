@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -65,9 +66,11 @@ def folder(tmp_path, monkeypatch) -> Path:
 def resnet(num_classes: int = 3) -> nn.Module:
     """A network whose BatchNorms have other statistics than fresh ones, and whose answers differ between images."""
     torch.manual_seed(3)
-    model = timm.create_model("test_resnet", num_classes=num_classes)
+    model: Any = timm.create_model("test_resnet", num_classes=num_classes)
     for module in model.modules():
         if isinstance(module, nn.BatchNorm2d):
+            assert module.running_mean is not None
+            assert module.running_var is not None
             nn.init.normal_(module.running_mean, std=0.1)
             nn.init.uniform_(module.running_var, 0.1, 2.0)
     nn.init.normal_(model.get_classifier().weight, std=2.0)
@@ -95,12 +98,13 @@ def records(folder: Path, name: str = "released") -> dict:
 def measured(model: nn.Module, folder: Path, flips: tuple[bool, ...] = (False,)) -> tuple[float, float]:
     """top1 in % and cross-entropy, by timm's transform and a few lines, one image at a time."""
     numbers = {"mean": (0.5, 0.4, 0.3), "std": (0.2, 0.3, 0.4), "interpolation": "bilinear", "crop_pct": 1.0}
-    transform = create_transform(input_size=(3, 32, 32), is_training=False, **numbers)
+    transform: Any = create_transform(input_size=(3, 32, 32), is_training=False, **numbers)
     losses, right = [], []
     for label, name in enumerate("abc"):
         for path in sorted((folder / "toy" / "validation" / name).iterdir()):
             image = transform(Image.open(path))
-            logits = sum(model((image.flip(-1) if flip else image)[None])[0].double() for flip in flips) / len(flips)
+            answers = [model((image.flip(-1) if flip else image)[None])[0].double() for flip in flips]
+            logits = torch.stack(answers).mean(dim=0)
             losses.append(-logits.log_softmax(0)[label].item())
             right.append(logits.argmax().item() == label)
     return 100 * float(np.mean(right)), float(np.mean(losses))
