@@ -73,6 +73,14 @@ refiner/kernel_form    | kernel_form=spatial                  | top1            
 refiner/kernel_form    | kernel_form=row_column               | top1                | 81.7  | table 4
 refiner/crop           | baseline                             | top1                | 85.94 | table 5
 refiner/crop           | RFC                                  | top1                | 85.98 | table 5
+refiner/crop           | EfficientNet-L2 at 800               | top1                | 88.35 | table 5
+refiner/crop           | EfficientNet-L2 at 800 with RFC      | top1                | 88.46 | table 5
+refiner/crop           | EfficientNet-L2 at 475               | top1                | 88.23 | table 5
+refiner/crop           | EfficientNet-L2 at 475 with RFC      | top1                | 88.33 | table 5
+refiner/crop           | Swin-L                               | top1                | 87.15 | table 5
+refiner/crop           | Swin-L with RFC                      | top1                | 87.18 | table 5
+refiner/crop           | CaiT-M48                             | top1                | 86.48 | table 5
+refiner/crop           | CaiT-M48 with RFC                    | top1                | 86.56 | table 5
 refiner/bert           | baseline                             | accuracy            | 75.8  | table 6
 refiner/bert           | attention=refiner                    | accuracy            | 78.1  | table 6
 refiner/scale          | baseline                             | top1                | 83.6  | table 7

@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import timm
 import torch
 from typer.testing import CliRunner
 
-from modelzoo import build_model, measure_cost
+from modelzoo import build_model, measure_cost, published_normalisation, resolve_img_size
 from results.plan.comparison import PublishedRow
 from results.table.published import belongs_to
 from runners.cli.app import app
@@ -21,6 +22,8 @@ from runners.planning.make_plan import make_plan
 from runners.run_sweep import run_sweep
 from runners.tasks import TASKS
 from search_space import MISSING, ArchSpec, SweepFile, Variant, load_studies, load_sweep, value_at, variants
+from search_space.schema.pretrained import parse_weights, release_of
+from search_space.schema.task import ClassificationSpec
 
 ROOT = Path(__file__).parents[1]
 OURS = sorted((ROOT / "sweeps").glob("*.yaml"))
@@ -45,6 +48,8 @@ RELEASED = {
     ],
     "regionvit/scale": [30_586_618, 13_842_676, 41_215_906, 72_747_232, 31_354_714, 31_367_674, 73_825_120],
 }  # fmt: skip
+
+MEASURES_RELEASED_WEIGHTS = {"refiner_crop"}  # a table of released weights, which nothing trains
 
 # Task -> size of the paper's data; epochs and updates of the papers' trainings.
 OF_THE_PAPER: dict[str, tuple[DataInfo, set[int], int | None]] = {
@@ -238,9 +243,38 @@ def test_the_paper_profile_trains_as_the_paper_did(path: Path) -> None:
     sweep = shipped(path, "paper").sweep
     train = sweep.baseline.train
     assert sweep.baseline.task.dataset.name == "folder/imagenet"
+    if sweep.name in MEASURES_RELEASED_WEIGHTS:
+        settings = [row.setting for row in variants(sweep)]
+        assert all(each.arch.weights is not None and each.train.epochs == 0 for each in settings)
+        return
     assert (train.epochs, train.opt, train.weight_decay) == (300, "adamw", 0.05)
     # 5e-4 for 512 images; also for the 256 of DeepViT and Refiner, whose number of GPUs is not known.
     assert train.lr == (1e-3 if train.batch_size == 1024 else 5e-4)
+
+
+def test_released_weights_are_timms_and_measured_as_timm_states() -> None:
+    """What timm's configuration of a release has beside the crop, which the table of the paper varies."""
+    sweep = shipped(ROOT / "sweeps" / "refiner" / "crop.yaml", "paper").sweep
+    names = []
+    for row in variants(sweep):
+        arch, task = row.setting.arch, row.setting.task
+        assert isinstance(task, ClassificationSpec)
+        weights = parse_weights(str(arch.weights))
+        if weights.kind == "timm":
+            name = release_of(arch.model, weights)
+            config = timm.get_pretrained_cfg(name)
+            names.append(name)
+            assert name in timm.list_pretrained()
+            assert config is not None
+            assert config.input_size == (3, *resolve_img_size(arch, None))
+            assert config.interpolation == task.interpolation
+            assert config.crop_mode == "center"
+            # `mean: model` is that of the model's first release.
+            assert (config.mean, config.std) == tuple(published_normalisation(arch, each) for each in ("mean", "std"))
+            if "RFC" not in row.name:
+                assert task.crop_pct == config.crop_pct
+    assert len(names) == 8
+    assert len(set(names)) == 4
 
 
 @pytest.mark.slow

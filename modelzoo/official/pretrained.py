@@ -1,8 +1,8 @@
 """First weights of a network from a file: of this project's runs, of timm, of DINO, or of BERT's releases.
 
 Every tensor of the model must be in the file, but for its classifier and what a mechanism adds to its host, which are
-then left as they were initialised. What is left, and what in the file has no place in the model, is reported: a
-mechanism that finds no weights must not go unseen.
+then left as they were initialised; where the weights are measured without training, these must be in it, too. What is
+left, and what in the file has no place in the model, is reported: a mechanism that finds no weights must not go unseen.
 """
 
 from __future__ import annotations
@@ -58,8 +58,11 @@ class Match:
         ]
 
 
-def match_weights(model: nn.Module, path: Path) -> Match:
+def match_weights(model: nn.Module, path: Path, *, is_whole: bool = False) -> Match:
     """What of a file fits a model, which may be on the meta device.
+
+    Args:
+        is_whole: the file must have all of the model: nothing that is left fresh would be trained.
 
     Raises:
         SpecError: the file cannot be read, lacks tensors of the model, or has other shapes or numbers that are not
@@ -76,6 +79,8 @@ def match_weights(model: nn.Module, path: Path) -> Match:
     missing = [name for name in fresh if not name.startswith(classifier)]
     if missing:
         raise SpecError(_problems(path, missing, theirs, ours))
+    if is_whole and absent:
+        raise SpecError([_untrained(path, name, theirs, ours) for name in absent[:_MOST_NAMED]])
     used = {name: tensor for name, tensor in theirs.items() if name in ours and name not in absent}
     check_finite(used, path, path="arch.weights")
     unused = [name for name in theirs if name not in ours]
@@ -83,8 +88,11 @@ def match_weights(model: nn.Module, path: Path) -> Match:
 
 
 @torch.no_grad()
-def initialise_from(model: nn.Module, path: Path) -> list[str]:
+def initialise_from(model: nn.Module, path: Path, *, is_whole: bool = False) -> list[str]:
     """Give a model the weights of a file.
+
+    Args:
+        is_whole: as of `match_weights`.
 
     Returns:
         What a reader of its numbers must know, a phrase each: tensors that were left out on either side, or resized.
@@ -92,7 +100,7 @@ def initialise_from(model: nn.Module, path: Path) -> list[str]:
     Raises:
         SpecError: as `match_weights`; the model is then as it was.
     """
-    match = match_weights(model, path)
+    match = match_weights(model, path, is_whole=is_whole)
     model.load_state_dict({**model.state_dict(), **match.used})
     return match.notes()
 
@@ -120,6 +128,14 @@ def _problems(
     if left > 0:
         problems.append(Problem(f"and {left} more of {len(ours)} tensors", path="arch.weights"))
     return problems
+
+
+def _untrained(path: Path, name: str, theirs: Mapping[str, Tensor], ours: Mapping[str, Tensor]) -> Problem:
+    """A tensor that a training would begin afresh, of weights that are measured without one."""
+    came = f"has {name} of shape {list(theirs[name].shape)}" if name in theirs else f"has no {name}"
+    text = f"{path} {came}, and the model needs {list(ours[name].shape)}: untrained, it would be measured as noise"
+    hint = "take weights of a model with these classes and this mechanism, or train it: epochs >= 1"
+    return Problem(text, path="arch.weights", hint=hint)
 
 
 def _lacking(path: Path, name: str, theirs: Mapping[str, Tensor], ours: Mapping[str, Tensor]) -> Problem:

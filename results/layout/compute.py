@@ -27,7 +27,9 @@ def compute_sentences(table: AblationTable) -> Iterable[str]:
         trials += ", 1 training" if len(trained) == 1 else f", {len(trained)} trainings"
     devices = sorted({record.device for record in records if record.device})
     where = f", on {', '.join(devices)}" if devices else ""
-    yield f"Compute: {_hours(math.fsum(seconds))} of optimisation in all ({trials}){where}{_precision(records)}."
+    spent = f"{_hours(math.fsum(seconds))} of optimisation in all" if not table.is_untrained else "nothing was trained"
+    trials = trials if not table.is_untrained else f"{trials.split(',')[0]} measured weights"
+    yield f"Compute: {spent} ({trials}){where}{_precision(records)}."
     yield from _fused(timed)
     yield from _repeatable(records)
 

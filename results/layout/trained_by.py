@@ -17,6 +17,7 @@ __all__ = ["name_of_row", "selection_text", "source_of_row", "trained_by"]
 
 _MARK = " (imported)"
 _AS_REPORTED = "as the source reports it"
+_UNTRAINED = "of weights as they are, without training"
 _SELECTIONS = {
     "last": "after the last epoch",
     "best-val": "at the epoch that was best on the validation split, measured on the test split",
@@ -32,6 +33,8 @@ def trained_by(table: AblationTable) -> Iterable[str]:
         return
     if table.is_foreign:
         yield "Trained and measured by the user's own code, which is given the seed and decides what depends on it."
+    elif table.is_untrained:
+        return  # a seed decides nothing but which weights there are, and these are named
     elif table.seed_sources is not None:
         yield from seed_source_sentences(table.seed_sources)
     elif len(table.seeds) != 1:
@@ -43,6 +46,8 @@ def selection_text(table: AblationTable) -> str:
     """Which weights, or which of the reported values, the metric is of."""
     if table.is_all_imported:
         return _AS_REPORTED
+    if table.is_untrained:
+        return _UNTRAINED
     return _SELECTIONS[table.analysis.selection] + (f" (imported rows: {_AS_REPORTED})" if table.imported else "")
 
 

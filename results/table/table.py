@@ -310,6 +310,12 @@ class AblationTable:
         return self.imported.get(row.study if self.studies else "")
 
     @property
+    def is_untrained(self) -> bool:
+        """Whether every trial measured weights as they are, without training (`train.epochs: 0`)."""
+        records = self.records
+        return bool(records) and all(record.spec.get("train", {}).get("epochs") == 0 for record in records)
+
+    @property
     def is_all_imported(self) -> bool:
         return len(self.imported) == max(1, len(self.studies))
 

@@ -125,6 +125,8 @@ def _impossible(plan: Plan, variant: Variant, *, is_shared: bool) -> str:
         return "the training is the user's own"
     if reason := reason_one_by_one(plan.sweep):
         return reason
+    if not train.epochs:
+        return "nothing is trained"
     if train.numerics == "single":
         return "train.numerics is single"
     if is_shared:

@@ -81,6 +81,8 @@ def make_plan(file: SweepFile, *, say: Say = lambda text: None, num_gpus: Callab
             reasons = [f"builds the same model as {twin!r} and trains it the same way: no experiment"]
         if sweep.retune and variant.setting.task.val_fraction == 0:
             reasons = [*reasons, "retune needs task.val_fraction > 0"]
+        if sweep.retune and not variant.setting.train.epochs:
+            reasons = [*reasons, "retune needs a training, but train.epochs is 0"]
         plan.entries.append(Entry(variant, tuple(reasons)))
         if reasons and variant.is_baseline:
             with located(file):

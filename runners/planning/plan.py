@@ -135,8 +135,8 @@ class Plan:
         processes = self.sweep.resources.num_processes if num_processes is None else num_processes
         if isinstance(setting.task, ForeignSpec):
             return [*foreign_relations(setting), *missing_files(setting.task, self.sweep.resources)]
-        # The evaluation's sizes depend on the model's input.
-        arch = setting.arch.model_dump_json(include={"model", "img_size"})
+        # The evaluation's sizes depend on the model's input; without training there must be weights.
+        arch = setting.arch.model_dump_json(include={"model", "img_size", "weights"})
         key = (arch + setting.task.model_dump_json(), setting.train.model_dump_json(), processes)
         if key not in self._relations:
             self._relations[key] = planned_relations(self.sweep, setting, self.describe, processes)

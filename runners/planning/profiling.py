@@ -34,6 +34,7 @@ from runners.training.gpu.cuda_graph import capture_forward
 from runners.training.gpu.layout import in_fast_layout
 from runners.training.gpu.numerics import numerics
 from runners.training.map_numerics import set_map_numerics
+from runners.training.precision import Precision
 from runners.training.state import TrainingState
 from search_space import Resources, Setting
 from search_space.schema.task import TaskSpec
@@ -109,9 +110,12 @@ def _saved_bytes(forward: Callable[[], object]) -> int:
 def training_mib(setting: Setting, *, params_m: float, activation: float) -> float:
     """Estimated memory of a training in MiB: weights, gradients, optimiser state, weight average, activations.
 
-    In float32, for one batch; the images themselves and the libraries are not included.
+    In float32, for one batch; the images themselves and the libraries are not included. Without training there are only
+    weights, and the activations, none of which is kept for a gradient, are an upper estimate.
     """
     train = setting.train
+    if not train.epochs:
+        return 4 * params_m * 1e6 / _MIB + train.batch_size * activation
     states = 1 if train.opt.lower() in _ONE_STATE else 2
     copies = 2 + states + (train.ema_decay is not None)
     return copies * 4 * params_m * 1e6 / _MIB + train.batch_size * max(1, train.aug_splits) * activation
@@ -147,45 +151,61 @@ def probe_trial(
     with global_streams(_SEED), numerics(train, where):
         task = kind(model, info=info, spec=setting.task, train=train, device=where)
         measured = task.measured_as(setting.task)
-        # As in a trial: `Evaluation` is what the state is of.
-        evaluation = Evaluation("probe", measured, data.measured[0], train, num_test=info.num_test)
-        state = TrainingState(
-            task,
-            train,
-            seed=_SEED,
-            updates_per_epoch=updates_of(len(data.train), train),
-            device=where,
-            evaluations=[evaluation],
-        )
-        capture_forward(task, setting, info, resources, where, state.precision)
-        batches = itertools.chain.from_iterable(data.train.epoch(number) for number in itertools.count(1))
+        precision = Precision(train.amp, where)
+        step = _training_step(task, measured, setting, data, info, resources, where) if train.epochs else None
         setup = time.perf_counter() - start
-
-        def step() -> None:
-            with state.precision.autocast():
-                loss = task.loss(next(batches), state.mixing)
-            state.precision.update(loss, state.optimizer, task.model, train)
-
         task.model.train()
-        step_seconds = _seconds_of(step, where, max_seconds)
+        step_seconds = _seconds_of(step, where, max_seconds) if step else 0.0
         images = itertools.cycle(itertools.islice(data.test, 4))
         eval_seconds = _seconds_of(
-            lambda: measured.metrics(itertools.islice(images, 1), state.precision.autocast()), where, max_seconds
+            lambda: measured.metrics(itertools.islice(images, 1), precision.autocast()), where, max_seconds
         )
-        _do_once(setting, data, task, measured, state)
+        _do_once(setting, data, task, measured, precision)
     peak = memory.mib()
     seconds = setup + _work_seconds(setting, data, task.encoder, step_seconds, eval_seconds)
     name = torch.cuda.get_device_name(where) if where.type == "cuda" else where.type
     return Probe(seconds, step_seconds, peak, name, _measuring(setting, data, eval_seconds))
 
 
-def _do_once(setting: Setting, data: Data, task: Task, measured: MeasuredModel, state: TrainingState) -> None:
+def _training_step(
+    task: Task,
+    measured: MeasuredModel,
+    setting: Setting,
+    data: Data,
+    info: DataInfo,
+    resources: Resources,
+    device: torch.device,
+) -> Callable[[], None]:
+    """A step of the training, on the next batch."""
+    train = setting.train
+    # As in a trial: `Evaluation` is what the state is of.
+    evaluation = Evaluation("probe", measured, data.measured[0], train, num_test=info.num_test)
+    state = TrainingState(
+        task,
+        train,
+        seed=_SEED,
+        updates_per_epoch=updates_of(len(data.train), train),
+        device=device,
+        evaluations=[evaluation],
+    )
+    capture_forward(task, setting, info, resources, device, state.precision)
+    batches = itertools.chain.from_iterable(data.train.epoch(number) for number in itertools.count(1))
+
+    def step() -> None:
+        with state.precision.autocast():
+            loss = task.loss(next(batches), state.mixing)
+        state.precision.update(loss, state.optimizer, task.model, train)
+
+    return step
+
+
+def _do_once(setting: Setting, data: Data, task: Task, measured: MeasuredModel, precision: Precision) -> None:
     """What a trial does beside its steps and evaluations, for its memory: recalibration and probes.
 
     The probes hold all attention maps of a few images at once. Loading a checkpoint needs no more memory than training.
     """
-    autocast = state.precision.autocast()
-    recalibrate(task.encoder, attention_batchnorms(task.encoder), data.calibration, num_batches=1, autocast=autocast)
+    norms = attention_batchnorms(task.encoder) if setting.train.epochs else []
+    recalibrate(task.encoder, norms, data.calibration, num_batches=1, autocast=precision.autocast())
     if setting.task.probes:
         few = setting.task.model_copy(update={"probe_images": PROBED_AT_ONCE, "probe_arrays": False})
         batch = next(iter(data.test))
@@ -205,7 +225,7 @@ def _work_seconds(
 def _measuring(setting: Setting, data: Data, eval_seconds: float) -> float:
     evaluated = data.test if data.val is None else data.val
     last = 0 if data.val is None else len(data.test)
-    return (setting.train.epochs * len(evaluated) + last) * eval_seconds
+    return (max(1, setting.train.epochs) * len(evaluated) + last) * eval_seconds
 
 
 def _seconds_of(work: Callable[[], object], device: torch.device, max_seconds: float) -> float:

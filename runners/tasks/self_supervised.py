@@ -79,6 +79,7 @@ class SelfSupervised(TrainedNetwork, ImageNetwork):
         self._spec, self._num_classes = spec, info.num_classes
         self._updates_per_epoch = updates_of_an_epoch(train, info.num_train)
         self._num_updates = train.epochs * self._updates_per_epoch
+        self._is_trained = train.epochs > 0
         self._updates = 0
         self.teacher = teacher_of(model)
         self._untrained = copy.deepcopy(self.teacher.backbone).eval()
@@ -233,6 +234,7 @@ class SelfSupervised(TrainedNetwork, ImageNetwork):
         self, batches: Iterable[Batch], autocast: AbstractContextManager, *, correct: list[Tensor] | None = None
     ) -> dict[str, float]:
         is_known = id(batches) in self._references  # what is measured once of each split
+        before = [self._untrained] if self._is_trained else []  # else it is the network itself
         parts: dict[str, list[Rows]] = {"": [], "untrained": [], "pixels": []}
         outputs = torch.zeros(self._spec.prototypes + 2, dtype=torch.float64, device=self.device)
         with evaluating(self.teacher):
@@ -241,9 +243,8 @@ class SelfSupervised(TrainedNetwork, ImageNetwork):
                     pooled = self.teacher.backbone(images)
                     logits = self.teacher.head(pooled[targets[:, 1] == MEASURED])
                     parts[""].append(self._rows(self.teacher.backbone, images, pooled, targets))
-                    if not is_known:
-                        before = self._untrained(images)
-                        parts["untrained"].append(self._rows(self._untrained, images, before, targets))
+                    for network in () if is_known else before:
+                        parts["untrained"].append(self._rows(network, images, network(images), targets))
                 if not is_known:
                     parts["pixels"].append(Rows(_pixels(images), targets.cpu()))
                 outputs += self._output_sums(logits)
@@ -251,7 +252,9 @@ class SelfSupervised(TrainedNetwork, ImageNetwork):
             self._references[id(batches)] = {
                 f"{name}_{of}": value for of in ("untrained", "pixels") for name, value in self._read(parts[of]).items()
             }
-        self._entropies = {} if self._spec.loss == "mse" else self._measured_entropies(outputs)
+        # Without training the heads are fresh, so that their outputs say nothing.
+        has_outputs = self._is_trained and self._spec.loss != "mse"
+        self._entropies = self._measured_entropies(outputs) if has_outputs else {}
         return {**self._read(parts[""]), **self._references[id(batches)], **self._entropies}
 
     def _rows(self, backbone: Any, images: Tensor, pooled: Tensor, targets: Tensor) -> Rows:

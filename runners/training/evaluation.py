@@ -61,6 +61,7 @@ class Evaluation:
         self.best_weights = best_weights
         self.curve: list[dict[str, float]] = []
         self.chosen = BestOnValidation()
+        self._untrained: dict[str, float] = {}
         self.correct: torch.Tensor | None = None
         self.class_accuracy: dict[str, float] = {}
         self.seconds = 0.0
@@ -83,10 +84,19 @@ class Evaluation:
         self.curve.append({"epoch": epoch, "train_loss": train_loss, **found})
         self.seconds += time.perf_counter() - start
 
-    def final_metrics(self, precision: Precision) -> dict[str, float]:
-        """Metrics of the trial after the last epoch."""
+    def measure_untrained(self, precision: Precision, weights: Callable[[], dict[str, torch.Tensor]]) -> None:
+        """Measure the weights that no training has changed, in place of a last epoch; the curve stays empty."""
         start = time.perf_counter()
-        found = {name: value for name, value in self.curve[-1].items() if name not in ("epoch", "train_loss")}
+        found = self._untrained = self._epoch(0, precision)
+        if self.best_weights is not None:
+            self.best_weights.consider(0, {name.removeprefix("val_"): found[name] for name in found}, weights)
+        self.seconds += time.perf_counter() - start
+
+    def final_metrics(self, precision: Precision) -> dict[str, float]:
+        """Metrics of the trial after the last epoch, or of its weights where there is none."""
+        start = time.perf_counter()
+        last = self.curve[-1] if self.curve else self._untrained
+        found = {name: value for name, value in last.items() if name not in ("epoch", "train_loss")}
         if self._on.val is not None:
             found = {**self._last(precision), **found, **self.chosen.test_metrics}
         if self._train.ema_decay is not None:

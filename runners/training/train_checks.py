@@ -80,7 +80,7 @@ def training_relations(
     if "aa" not in task.without_effect:
         found += augmentation_faults(train, info, _input_size(setting, info))
     found += TASKS[task.name].relations(setting, info)
-    if not found:
+    if not found and train.epochs:
         found += _schedule(train, info)
     return found
 

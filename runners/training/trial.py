@@ -18,6 +18,7 @@ from runners.training.gpu.cuda_graph import capture_forward
 from runners.training.loop import Curves, Report, train_model
 from runners.training.process_group import ALONE, ProcessGroup
 from runners.training.trial_parts.ending import end_trial
+from runners.training.trial_parts.measured_weights import measure_weights
 from runners.training.trial_parts.setup import build_trial
 from runners.trials.outcome import NonFiniteLoss, Outcome
 from search_space.schema.resources import Resources
@@ -49,7 +50,8 @@ def run_trial(
     is_preempted: Callable[[], bool] = lambda: False,
     processes: ProcessGroup = ALONE,
 ) -> Outcome:
-    """Train and evaluate the trial of `spec`, and evaluate the trials of `also` with it.
+    """Train and evaluate the trial of `spec`, and evaluate the trials of `also` with it. Without epochs there is no
+    training, and its first weights are measured as they are.
 
     Args:
         also: further trials that differ from it in evaluation-only options; they get the outcomes that their own
@@ -99,6 +101,10 @@ def run_trial(
             for points in zip(*curves[1:], strict=True):
                 tell_others(points)
 
+        if not spec.train.epochs:
+            measured = {"evaluations": trial.evaluations, "is_preempted": is_preempted, "processes": processes}
+            trained = measure_weights(task, spec.train, device=where, **measured)
+            return end_trial(trial, trained, keep_samples=keep_samples, spent=lambda: time.perf_counter() - start)
         trained = train_model(
             task,
             built.data,

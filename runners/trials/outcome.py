@@ -17,10 +17,11 @@ _TRACEBACK_LINES = 30
 
 
 class NonFiniteLoss(ArithmeticError):
-    """The training loss became NaN or infinite: the trial has diverged."""
+    """The training loss became NaN or infinite: the trial has diverged. Epoch 0: of weights that were not trained."""
 
     def __init__(self, epoch: int, value: float) -> None:
-        super().__init__(f"training loss is {value} in epoch {epoch}")
+        where = f"training loss is {value} in epoch {epoch}" if epoch else f"loss of the weights is {value}"
+        super().__init__(where)
         self.epoch = epoch
         self.value = value
 
@@ -32,9 +33,8 @@ class UndefinedMetric(ArithmeticError):
     """The metric of the sweep has no value on the evaluated split, such as a mean over no class."""
 
     def __init__(self, metric: str, epoch: int) -> None:
-        super().__init__(
-            f"{metric} is undefined on the evaluated split in epoch {epoch}: nothing there can be measured"
-        )
+        when = f" in epoch {epoch}" if epoch else ""
+        super().__init__(f"{metric} is undefined on the evaluated split{when}: nothing there can be measured")
         self.metric = metric
         self.epoch = epoch
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import math
 from collections.abc import Iterator, Sequence
@@ -22,9 +23,10 @@ from search_space.checks.section_checks import (
 )
 from search_space.checks.seed_checks import seed_issues
 from search_space.checks.space_checks import space_issues, value_issues
+from search_space.checks.untrained_checks import equal_seeds_issues, untrained_issues
 from search_space.designs import rule_of
 from search_space.designs.components import placebo_issues
-from search_space.parsing.errors import did_you_mean
+from search_space.parsing.errors import SpecError, did_you_mean
 from search_space.parsing.expressions import ExpressionError
 from search_space.parsing.type_guards import is_dict
 from search_space.schema.metrics import METRICS, RANKED
@@ -42,7 +44,7 @@ from search_space.variants.variant import MAX_VARIANTS, count_upper, variants
 __all__ = ["issues"]
 
 Path = tuple[str | int, ...]
-_TRAINING = ("task", "train")
+_TRAINING = ("task", "train", "arch.weights")
 _OPTIONS_OF_DESIGNS = {
     **dict.fromkeys(("resolution", "generators", "kind"), "fractional"),
     **dict.fromkeys(("orders", "order_seed"), "shapley"),
@@ -72,6 +74,8 @@ def issues(sweep: Sweep, broken: Sequence[Path] = ()) -> Iterator[Issue]:
         found = list(_training(sweep))
         yield from found
         is_sound = not found
+    if is_sound:
+        yield from _equal_seeds(sweep)
     yield from _requirements(sweep, check_reference=is_sound)
 
 
@@ -117,6 +121,7 @@ def _issues(sweep: Sweep, broken: Sequence[Path]) -> Iterator[Issue]:
     yield from () if "search" in sections else objective_issues(sweep)
     yield from () if sections & {"prune", "seeds"} else prune_issues(sweep)
     if not sections & {"design", "search", "seeds", "space"}:
+        yield from untrained_issues(sweep)
         yield from _design(sweep)
 
 
@@ -227,6 +232,11 @@ def _training(sweep: Sweep) -> Iterator[Issue]:
     yield from single
     yield from impossible_tuning(sweep, broken_relations, _TRAINING)
     yield from impossible_rows(sweep, broken_relations, _TRAINING, single)
+
+
+def _equal_seeds(sweep: Sweep) -> Iterator[Issue]:
+    with contextlib.suppress(SpecError, ExpressionError):  # reported with the plan, and with the requirements
+        yield from equal_seeds_issues(sweep)
 
 
 def _requirements(sweep: Sweep, *, check_reference: bool) -> Iterator[Issue]:

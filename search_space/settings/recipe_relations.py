@@ -67,7 +67,7 @@ def _mixing(train: TrainSpec) -> Iterator[BrokenRelation]:
     if not (train.mixup and (train.cutmix or train.cutmix_minmax)) and _written(train, "mixup_switch_prob"):
         why = "only one of mixup and CutMix is set"
         yield train_option_without_effect(train, "mixup_switch_prob", why, *mixing)
-    if train.mixup_off_epoch >= train.epochs:
+    if train.mixup_off_epoch >= train.epochs > 0:
         why = f"the training has {train.epochs} epochs"
         yield train_option_without_effect(train, "mixup_off_epoch", why, "train.epochs")
 
@@ -140,7 +140,7 @@ def _schedule(train: TrainSpec) -> Iterator[BrokenRelation]:
         yield train_option_without_effect(train, "sched_on_updates", why, path)
     yield from _noise(train)
     taken = train.warmup_epochs + train.cooldown_epochs
-    if train.cooldown_epochs and taken >= train.epochs:
+    if train.cooldown_epochs and taken >= train.epochs > 0:
         yield BrokenRelation(
             "train.cooldown_epochs",
             f"warmup_epochs + cooldown_epochs < epochs must hold, but got {train.warmup_epochs} + "

@@ -42,7 +42,7 @@ def self_supervised_relations(setting: Setting) -> Iterator[BrokenRelation]:
         if low > high:
             path, message = f"task.{name}", f"the smaller number comes first, but got [{low:g}, {high:g}]"
             yield BrokenRelation(path, message, f"write [{high:g}, {low:g}]", (path,))
-    if task.freeze_last_layer >= setting.train.epochs:
+    if task.freeze_last_layer >= setting.train.epochs > 0:
         message = (
             f"the prototypes would never be trained: freeze_last_layer={task.freeze_last_layer} of "
             f"epochs={setting.train.epochs}"

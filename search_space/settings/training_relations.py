@@ -15,7 +15,7 @@ from search_space.schema.trial import Setting, TaskSpec, TrainSpec
 from search_space.settings.augmentation_relations import augmentation_relations
 from search_space.settings.broken_relation import BrokenRelation
 from search_space.settings.command_relations import command_relations
-from search_space.settings.evaluation_relations import evaluation_relations
+from search_space.settings.evaluation_relations import evaluation_relations, untrained_relations
 from search_space.settings.recipe_relations import recipe_relations
 from search_space.settings.self_supervised_relations import self_supervised_relations
 from search_space.settings.task_relations import task_relations
@@ -48,12 +48,17 @@ def broken_relations(setting: Setting) -> list[BrokenRelation]:
         *self_supervised_relations(setting),
         *_precision(train),
         *_optimizer(train),
-        *_steps(train),
-        *_schedule(task, train),
+        *untrained_relations(setting),
+        *(_of_its_length(task, train) if train.epochs else ()),
         *_mixing(task, train),
         *augmentation_relations(setting),
         *recipe_relations(setting),
     ]
+
+
+def _of_its_length(task: TaskSpec, train: TrainSpec) -> Iterator[BrokenRelation]:
+    yield from _steps(train)
+    yield from _schedule(task, train)
 
 
 def num_builtin_images(task: TaskSpec) -> int | None:

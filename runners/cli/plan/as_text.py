@@ -13,7 +13,7 @@ from runners.data.epochs import updates_of_an_epoch
 from runners.planning.detection.sequential import RoundsAhead, rounds_ahead
 from runners.planning.forecast import Detectable, Forecast
 from runners.training.optimization.schedule import peak_learning_rate
-from search_space import METRICS, Resources
+from search_space import METRICS, Resources, Setting
 from search_space.designs.fractional import alias_structure
 from search_space.parsing.errors import first_of
 from search_space.variants.blocks import blocks_of
@@ -68,7 +68,7 @@ def plan_sentences(forecast: Forecast, *, run_dir: str, cache_dir: str | None = 
             "weights are not kept for other ways of measuring"
         )
     yield from _taken_over(forecast, cache_dir)
-    if not forecast.plan.is_foreign:
+    if not forecast.plan.is_foreign and _trained(forecast):
         yield _peak(forecast)
     yield from _other_resources(forecast)
     yield from _time(forecast)
@@ -85,7 +85,7 @@ def plan_sentences(forecast: Forecast, *, run_dir: str, cache_dir: str | None = 
     ahead = rounds_ahead(sweep, forecast.detectable.num_arms, forecast.detectable.std)
     if ahead is not None:
         yield from _rounds(ahead, forecast)
-    elif not sweep.search and forecast.detectable.num_arms > 0:
+    elif not sweep.search and forecast.detectable.num_arms > 0 and (_trained(forecast) or len(forecast.seeds) > 1):
         yield from _detection(forecast)
     if sweep.design.name == "fractional":
         yield from _aliases(forecast)
@@ -100,7 +100,7 @@ def _forms(forecast: Forecast) -> Iterator[str]:
     settings = {each.variant.name: each.variant.setting for each in forecast.kept}
     if plan.sweep.search:  # its one shape, or none in common
         settings = {"": plan.sweep.baseline}
-    for name, setting in settings.items():
+    for name, setting in settings.items() if _trained(forecast) else ():
         form = plan.form_of(setting)
         if form.why:
             found.setdefault((form.numerics, form.why), []).append((name, form.gain))
@@ -163,7 +163,10 @@ def _trials(forecast: Forecast) -> Iterator[str]:
             text = f"{kept} combinations, of which at most {forecast.num_trials} trials are trained"
         yield text + (f"; {dropped} variants dropped" if dropped else "")
     ways = sorted({len(group) for group in forecast.trainings})
-    if ways and ways[-1] > 1:
+    if not _trained(forecast):
+        loaded = len(forecast.trainings) * seeds
+        yield f"nothing is trained: the trials measure weights as they are, which are loaded {_times(loaded)}"
+    elif ways and ways[-1] > 1:
         number = f"{ways[0]} to {ways[-1]}" if len(ways) > 1 else str(ways[0])
         yield f"{kept * seeds} trials take {len(forecast.trainings) * seeds} trainings, each measured {number} ways"
     if forecast.num_retune:
@@ -186,10 +189,16 @@ def _blocks(forecast: Forecast, dropped: int) -> Iterator[str]:
     yield "detectable: not computed for a design with blocks, as the spread over the blocks is not known before"
 
 
+def _trained(forecast: Forecast) -> list[Setting]:
+    """Settings that have a training; the others measure weights as they are."""
+    settings = [each.variant.setting for each in forecast.kept] or [forecast.plan.sweep.baseline]
+    return [each for each in settings if forecast.plan.is_foreign or each.train.epochs]
+
+
 def _peak(forecast: Forecast) -> str:
     """Largest learning rate of the trainings; below `lr` where the schedule runs under the warm-up."""
     plan = forecast.plan
-    trained = [each.variant.setting for each in forecast.kept] or [plan.sweep.baseline]
+    trained = _trained(forecast)
     distinct = {(each.task.model_dump_json(), each.train.model_dump_json()): each for each in trained}
     rates: list[float] = []
     is_reached = True
@@ -344,6 +353,10 @@ def _coalitions(forecast: Forecast) -> Iterator[str]:
         f"  the noise of the seeds in a value is {'at most ' if found.num_orders else ''}{found.noise:.2g} times that "
         "of one difference, if each training errs by itself"
     )
+
+
+def _times(number: int) -> str:
+    return "once" if number == 1 else f"{number} times"
 
 
 def _variants(number: int) -> str:

@@ -86,13 +86,15 @@ def fetch_weights(setting: Setting, resources: Resources) -> None:
 
 
 def weights_note(spec: TrialSpec, resources: Resources) -> list[str]:
-    """Name and digest of a trial's first weights, or the trial that kept them or is continued, as a phrase.
+    """Name and digest of a trial's first weights, or the trial that kept them or is continued, as a phrase; where
+    nothing is trained, that they are measured as they are.
 
     Raises:
         SpecError: the weights are not there, or were trained on test images of this trial.
     """
     assert spec.arch.weights is not None
     source = parse_weights(spec.arch.weights)
+    what = "first weights: " if spec.train.epochs else _measured_how(spec, source)
     if source.kind in ("run", "study"):
         with safe_open(find_weights(spec, resources), "pt") as file:
             metadata = file.metadata() or {}
@@ -100,10 +102,18 @@ def weights_note(spec: TrialSpec, resources: Resources) -> list[str]:
         epoch = metadata.get("epoch", "some")
         if source.variant == CONTINUED:
             return [f"{CONTINUED_NOTE}{source.place} after epoch {epoch}, with a new schedule"]
-        return [f"first weights: {spec.arch.weights}, after epoch {epoch}"]
+        return [f"{what}{spec.arch.weights}, after epoch {epoch}"]
     name = release_of(spec.arch.model, source) if source.kind == "timm" else Path(source.place).name
     digest = weights_digest(spec, resources, user_file_digests())
-    return [f"first weights: {name} (sha256 {digest[:_SHOWN_DIGITS]})"]
+    return [f"{what}{name} (sha256 {digest[:_SHOWN_DIGITS]})"]
+
+
+def _measured_how(spec: TrialSpec, source: WeightsSource) -> str:
+    """What is said of weights that are not trained: where no seed decides them, seeds are one measurement, and the
+    spread of 0 between them says nothing."""
+    is_of_a_seed = source.kind in ("run", "study") and source.seed is None
+    is_equal = not is_of_a_seed and "split" not in spec.train.seeding.varied
+    return f"measured without training{', the same at every seed' if is_equal else ''}: "
 
 
 def _check_splits(spec: TrialSpec, kept_by: str) -> None:

@@ -83,7 +83,8 @@ def _notes_on_weights(setting: Setting, info: DataInfo, resources: Resources, se
 
 def _key_of(setting: Setting) -> str:
     names = ("freeze", "head_init_scale", "head_init_bias")
-    train = TrainSpec(**{name: getattr(setting.train, name) for name in names})
+    epochs = min(setting.train.epochs, 1)  # all that matters is whether what stays fresh is trained
+    train = TrainSpec(epochs=epochs, **{name: getattr(setting.train, name) for name in names})
     return Setting(arch=setting.arch, task=setting.task, train=train).model_dump_json()
 
 
@@ -106,4 +107,5 @@ def _matched(setting_json: str, info: DataInfo, path: Path, mtime_ns: int, size:
     kind = TASKS[setting.task.name]
     with torch.device("meta"):
         model = kind.build(setting, info)
-    return tuple(match_weights(kind.pretrained_part(model), path).notes())
+    is_whole = setting.train.epochs == 0
+    return tuple(match_weights(kind.pretrained_part(model), path, is_whole=is_whole).notes())

@@ -21,7 +21,7 @@ from search_space.variants.impossible_choices import RelationsOf, impossible_cho
 
 __all__ = ["located", "planned_relations", "refused_choices"]
 
-_TRAINING = ("task", "train")
+_TRAINING = ("task", "train", "arch.weights")
 _OPTIONS = ("arch.options", "arch.model")
 _FEWEST_CLASSES = {"top5": 6}
 """Metrics that are measured from so many classes on."""

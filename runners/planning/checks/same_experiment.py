@@ -21,6 +21,7 @@ from runners.tasks import TASKS
 from runners.training.optimization.optimizer import optimizer_of_one_layer
 from search_space import Setting, TaskSpec
 from search_space.schema.trial import TrainSpec
+from search_space.settings.evaluation_relations import MEASURING
 
 __all__ = ["MODELS_WITH_MAPS", "is_same_experiment"]
 
@@ -51,6 +52,8 @@ def _in_effect(setting: Setting, describe: Callable[[TaskSpec], DataInfo]) -> tu
     warm-up its options are unused, timm has defaults for what is not written, attention without such maps has none to
     round, and crops may give the same input."""
     train, update = setting.train, dict[str, Any]()
+    if not train.epochs:  # nothing but what measures
+        train = TrainSpec(**{name: getattr(train, name) for name in MEASURING})
     if not train.recalibrate_bn:  # which draws its sample by the batch size as it is written
         update["batch_size"] = train_batch_size(train, describe(setting.task).num_train)
     info = describe(setting.task)

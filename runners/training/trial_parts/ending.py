@@ -48,7 +48,7 @@ def end_trial(trial: TrialSetup, trained: Trained, *, keep_samples: int = 0, spe
             total_seconds=took,
             device=torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
             precision=resolved(train.amp, device),
-            costs={"trainable_params_m": trainable / 1e6},
+            costs={"trainable_params_m": trainable / 1e6} if train.epochs else {},
             host=socket.gethostname(),
             correct="" if each.correct is None or not is_completed else encode_correct(each.correct.tolist()),
             notes=[*built.notes, *trial.task.remarks()] if is_completed else [],

@@ -169,7 +169,8 @@ def build_trial(
     notes: list[str] = []
     if spec.arch.weights is not None:
         notes = weights_note(spec, resources)
-        notes += initialise_from(kind.pretrained_part(model), find_weights(spec, resources))
+        is_whole = spec.train.epochs == 0
+        notes += initialise_from(kind.pretrained_part(model), find_weights(spec, resources), is_whole=is_whole)
     if not is_continued(spec.arch.weights):  # whose classifier is that of the trial before
         start_head(model, scale=spec.train.head_init_scale, bias=spec.train.head_init_bias)
     notes += freeze_parameters(model, kind.pretrained_part(model), spec.train.freeze)

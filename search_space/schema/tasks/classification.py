@@ -31,6 +31,7 @@ class ClassificationSpec(TaskSpec):
     has_right_answers: ClassVar[bool] = True
     is_drawn: ClassVar[bool] = True
     evaluation_only: ClassVar[tuple[str, ...]] = ("crop_pct", "crop_mode", "interpolation", "test_img_size", "tta")
+    measures_weights: ClassVar[bool] = True
 
     name: Literal["classification"] = "classification"  # pyright: ignore[reportIncompatibleVariableOverride]
     dataset: Dataset = DigitsSpec()  # pyright: ignore[reportIncompatibleVariableOverride]

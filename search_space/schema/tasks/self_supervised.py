@@ -39,6 +39,14 @@ class SelfSupervisedSpec(TaskSpec):
         # The centre of the teacher's outputs moves with every batch.
         "grad_accum_steps",
     )
+    training_only: ClassVar[tuple[str, ...]] = (
+        *("method", "prototypes", "head_layers", "head_hidden_dim", "head_dim", "head_batch_norm", "head_activation"),
+        *("head_bottleneck", "predictor", "norm_last_layer", "freeze_last_layer", "loss", "region_loss"),
+        *("student_temp", "teacher_temp", "teacher_temp_epochs", "teacher_update", "momentum", "teacher_operation"),
+        *("sinkhorn_iterations", "center_momentum", "global_scale", "local_scale"),
+        *("aspect", "color_jitter", "grayscale", "blur", "solarize", "channel_jitter", "channel_shift"),
+    )
+    measures_weights: ClassVar[bool] = True
 
     name: Literal["self_supervised"] = "self_supervised"  # pyright: ignore[reportIncompatibleVariableOverride]
     dataset: Dataset = DigitsSpec()  # pyright: ignore[reportIncompatibleVariableOverride]

@@ -64,6 +64,9 @@ class TaskSpec(Spec):
         is_drawn: whether predictions can be drawn over their images, so that `keep_samples` has a meaning.
         evaluation_only: options that change how a trained model is measured and nothing before that: trials that
             differ in no others are trained once and measured under each (`training_id`).
+        training_only: options that change the training and not how a model is measured.
+        measures_weights: whether all that is measured is in the model that `arch.weights` are for, so that weights can
+            be measured without training (`train.epochs: 0`).
     """
 
     metrics: ClassVar[tuple[str, ...]]
@@ -72,6 +75,8 @@ class TaskSpec(Spec):
     has_right_answers: ClassVar[bool] = False
     is_drawn: ClassVar[bool] = False
     evaluation_only: ClassVar[tuple[str, ...]] = ()
+    training_only: ClassVar[tuple[str, ...]] = ()
+    measures_weights: ClassVar[bool] = False
 
     name: str
     dataset: DatasetSpec

@@ -17,7 +17,12 @@ __all__ = ["TrainSpec"]
 class TrainSpec(Spec):
     """Training of a trial; names and meanings of the fields are timm's."""
 
-    epochs: int = Field(default=10, ge=1, le=1_000_000)
+    epochs: int = Field(
+        default=10,
+        ge=0,
+        le=1_000_000,
+        description="0: nothing is trained, the weights of `arch.weights` are measured as they are",
+    )
     steps: int | None = Field(
         default=None,
         ge=1,
