@@ -106,6 +106,26 @@ def test_two_processes_compute_what_one_computes(tmp_path: Path):
     assert curves == [left.curve, left.curve]
 
 
+# Slow, because two processes import torch for it.
+@pytest.mark.slow
+@pytest.mark.parametrize("operation", ["sinkhorn", "batch_softmax"])
+def test_two_processes_have_the_operation_over_their_whole_batch(tmp_path: Path, operation: str):
+    """What the teacher does to its outputs sums over the rows of both. Its entropies are measured over the rows of each
+    process, because the last batch of an evaluation may be of one process only."""
+    task = {
+        "name": "self_supervised",
+        "dataset": {"name": "builtin/shapes", "img_size": 8, "num_train": 64, "num_test": 31, "in_chans": 1},
+        **{"prototypes": 8, "head_hidden_dim": 16, "head_dim": 4, "local_crops": 0, "evaluate": ["knn"]},
+        "teacher_operation": operation,
+    }
+    train = {"epochs": 2, "batch_size": 10, "lr": 1e-3}
+    spec = TrialSpec.model_validate({"arch": {**TINY, "img_size": 8}, "task": task, "train": train})
+    alone = run(spec, tmp_path / "alone", metric="knn_top1")
+    shared = run(spec, tmp_path / "shared", processes=2, metric="knn_top1")
+    curves = [[(entry["train_loss"], entry["knn_top1"]) for entry in each.curve] for each in (shared, alone)]
+    assert_close(*curves)
+
+
 # Slow, because six processes import torch for it. test_checkpoint.py holds the same bits for one process.
 @pytest.mark.slow
 def test_two_interrupted_processes_continue_bit_for_bit(tmp_path: Path):
