@@ -23,12 +23,14 @@ def compute_sentences(table: AblationTable) -> Iterable[str]:
     trained = [record for record in timed if not record.trained_by] + list(shared.values())
     seconds = [record.train_seconds or 0.0 for record in trained]
     trials = "1 trial" if len(timed) == 1 else f"{len(timed)} trials"
-    if len(trained) < len(timed):
-        trials += ", 1 training" if len(trained) == 1 else f", {len(trained)} trainings"
+    if table.is_untrained:
+        spent, trials = "nothing was trained", f"{trials} measured weights"
+    else:
+        spent = f"{_hours(math.fsum(seconds))} of optimisation in all"
+        if len(trained) < len(timed):
+            trials += ", 1 training" if len(trained) == 1 else f", {len(trained)} trainings"
     devices = sorted({record.device for record in records if record.device})
     where = f", on {', '.join(devices)}" if devices else ""
-    spent = f"{_hours(math.fsum(seconds))} of optimisation in all" if not table.is_untrained else "nothing was trained"
-    trials = trials if not table.is_untrained else f"{trials.split(',')[0]} measured weights"
     yield f"Compute: {spent} ({trials}){where}{_precision(records)}."
     yield from _fused(timed)
     yield from _repeatable(records)

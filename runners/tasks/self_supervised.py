@@ -234,7 +234,7 @@ class SelfSupervised(TrainedNetwork, ImageNetwork):
         self, batches: Iterable[Batch], autocast: AbstractContextManager, *, correct: list[Tensor] | None = None
     ) -> dict[str, float]:
         is_known = id(batches) in self._references  # what is measured once of each split
-        before = [self._untrained] if self._is_trained else []  # else it is the network itself
+        is_compared = self._is_trained and not is_known  # untrained it is the network itself
         parts: dict[str, list[Rows]] = {"": [], "untrained": [], "pixels": []}
         outputs = torch.zeros(self._spec.prototypes + 2, dtype=torch.float64, device=self.device)
         with evaluating(self.teacher):
@@ -243,8 +243,9 @@ class SelfSupervised(TrainedNetwork, ImageNetwork):
                     pooled = self.teacher.backbone(images)
                     logits = self.teacher.head(pooled[targets[:, 1] == MEASURED])
                     parts[""].append(self._rows(self.teacher.backbone, images, pooled, targets))
-                    for network in () if is_known else before:
-                        parts["untrained"].append(self._rows(network, images, network(images), targets))
+                    if is_compared:
+                        before = self._untrained(images)
+                        parts["untrained"].append(self._rows(self._untrained, images, before, targets))
                 if not is_known:
                     parts["pixels"].append(Rows(_pixels(images), targets.cpu()))
                 outputs += self._output_sums(logits)

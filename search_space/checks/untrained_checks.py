@@ -18,13 +18,13 @@ from search_space.settings.naming import touched_paths
 from search_space.settings.paths import overlap
 from search_space.variants.variant import variants
 
-__all__ = ["equal_seeds_issues", "trains_nothing", "untrained_issues"]
+__all__ = ["equal_seeds_issues", "untrained_issues"]
 
 _WHY = "nothing is trained (train.epochs: 0)"
 _MOST_ROWS = 5000
 
 
-def trains_nothing(sweep: Sweep) -> bool:
+def _trains_nothing(sweep: Sweep) -> bool:
     """Whether no row of a sweep can have a training."""
     is_varied = any(overlap(path, "train.epochs") for path in touched_paths(sweep))
     return sweep.baseline.train.epochs == 0 and not is_varied
@@ -33,7 +33,7 @@ def trains_nothing(sweep: Sweep) -> bool:
 def untrained_issues(sweep: Sweep) -> Iterator[Issue]:
     """Issues of options and sections of a sweep that only measures weights; none of others, nor of tasks that cannot,
     which is said once."""
-    if not trains_nothing(sweep) or not sweep.baseline.task.measures_weights:
+    if not _trains_nothing(sweep) or not sweep.baseline.task.measures_weights:
         return
     yield from _options(sweep)
     if sweep.prune is not None:
@@ -51,7 +51,7 @@ def equal_seeds_issues(sweep: Sweep) -> Iterator[Issue]:
     Args:
         sweep: one whose sections are legal.
     """
-    if not trains_nothing(sweep) or len(sweep.seeds) == 1 or "split" in sweep.baseline.train.seeding.varied:
+    if not _trains_nothing(sweep) or len(sweep.seeds) == 1 or "split" in sweep.baseline.train.seeding.varied:
         return
     settings = [sweep.baseline]
     if sweep.design.name != "search":
@@ -74,11 +74,10 @@ def _options(sweep: Sweep) -> Iterator[Issue]:
         for name in written if is_dict(written) else ():
             if f"{section}.{name}" in of_training:
                 yield Issue(("baseline", section, name), f"{_WHY}, so {name} would have no effect", hint, at_key=True)
-    for key in sweep.space:
-        if any(overlap(key, path) and key not in ("train", "task") for path in of_training):
-            yield Issue(("space", key), f"{_WHY}, so {key} would have no effect", hint, at_key=True)
-    for index, row in enumerate(sweep.design.rows):
-        for key in row.changes:
-            if any(overlap(key, path) and key not in ("train", "task") for path in of_training):
-                place = ("design", "rows", index, key)
-                yield Issue(place, f"{_WHY}, so {key} would have no effect", hint, at_key=True)
+    places = [(("space", key), key) for key in sweep.space]
+    places += [
+        (("design", "rows", index, key), key) for index, row in enumerate(sweep.design.rows) for key in row.changes
+    ]
+    for place, key in places:
+        if key not in ("train", "task") and any(overlap(key, path) for path in of_training):
+            yield Issue(place, f"{_WHY}, so {key} would have no effect", hint, at_key=True)
