@@ -13,6 +13,7 @@ from typing import Any
 
 from torch import nn
 
+from modelzoo import attention_batchnorms
 from modelzoo.factory.sameness import build_the_same
 from runners.data import DataInfo, train_batch_size
 from runners.data.augmentation.normalisation import normalised
@@ -44,7 +45,12 @@ def is_same_experiment(one: Setting, other: Setting, describe: Callable[[TaskSpe
 
 
 def _built(setting: Setting, info: DataInfo, seed: int | None) -> nn.Module:
-    return TASKS[setting.task.name].build(setting, info, seed=seed)
+    """The model; norms whose running statistics are averaged anew before every evaluation never use their momentum."""
+    model = TASKS[setting.task.name].build(setting, info, seed=seed)
+    if setting.train.recalibrate_bn:
+        for batchnorm in attention_batchnorms(model):
+            batchnorm.momentum = None  # pyright: ignore[reportAttributeAccessIssue, reportArgumentType]
+    return model
 
 
 def _in_effect(setting: Setting, describe: Callable[[TaskSpec], DataInfo]) -> tuple[object, TrainSpec]:

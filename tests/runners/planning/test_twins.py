@@ -50,6 +50,16 @@ def test_two_values_that_build_one_model_are_one_row():
     assert list(found) == ["pos_embed=learn"]
 
 
+@pytest.mark.parametrize(("batches", "rows"), [("0", ["norm_momentum=0.01"]), ("16", [])])
+def test_a_momentum_of_statistics_that_are_averaged_anew_is_no_row(batches, rows):
+    """Before an evaluation, 16 batches replace the running statistics; training batches are normalised by their own."""
+    text = SWEEP.replace("mlp_ratio: 1}", "mlp_ratio: 1, attention: reattention}")
+    text = text.replace("recalibrate_bn: 0", f"recalibrate_bn: {batches}")
+    text = text.replace("{SPACE}", "{arch.attention.norm_momentum: [0.1, 0.01]}")
+    plan = make_plan(load_sweep_text(text))
+    assert [variant.name for variant in plan.variants] == ["baseline", *rows]
+
+
 def test_rows_that_train_another_way_are_kept():
     kept, found = dropped("{train.lr: [0.003, 0.002], arch.drop_path_rate: [0.0]}")
     assert kept == ["baseline", "lr=0.003", "lr=0.002"]
