@@ -45,7 +45,7 @@ def is_same_experiment(one: Setting, other: Setting, describe: Callable[[TaskSpe
 
 
 def _built(setting: Setting, info: DataInfo, seed: int | None) -> nn.Module:
-    """The model; norms whose running statistics are averaged anew before every evaluation never use their momentum."""
+    """The model; norms whose running statistics are computed again before every evaluation never use their momentum."""
     model = TASKS[setting.task.name].build(setting, info, seed=seed)
     if setting.train.recalibrate_bn:
         for batchnorm in attention_batchnorms(model):

@@ -51,7 +51,7 @@ def test_two_values_that_build_one_model_are_one_row():
 
 
 @pytest.mark.parametrize(("batches", "rows"), [("0", ["norm_momentum=0.01"]), ("16", [])])
-def test_a_momentum_of_statistics_that_are_averaged_anew_is_no_row(batches, rows):
+def test_a_momentum_of_statistics_that_are_computed_again_is_no_row(batches, rows):
     """Before an evaluation, 16 batches replace the running statistics; training batches are normalised by their own."""
     text = SWEEP.replace("mlp_ratio: 1}", "mlp_ratio: 1, attention: reattention}")
     text = text.replace("recalibrate_bn: 0", f"recalibrate_bn: {batches}")
